@@ -1,0 +1,247 @@
+"""The configuration of a run: frozen, typed, built once, and alone enough to repeat the run.
+
+This module imports neither torch nor transformers, so that a wrong option is answered at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unlabeled.errors import ConfigError, UsageError, nearest
+
+FORMAT = 1
+"""Version of the run folder and of its files; raised when their meaning changes."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Frozen):
+    """Which samples are pre-trained on."""
+
+    path: str = Field(description="folder, file (parquet, csv, jsonl, txt list) or hf://dataset")
+    kind: Literal["image", "text"] = Field(description="what the samples are")
+    column: str | None = Field(None, description="column of a table that holds the samples")
+    held_out: float = Field(
+        0.05, ge=0, lt=1, description="share of samples kept out of pre-training"
+    )
+    bad_budget: float = Field(
+        0.01, ge=0, le=1, description="share of unreadable samples above which a run fails"
+    )
+    deduplicate: bool = Field(True, description="drop exact duplicates before the split")
+
+
+class ImageConfig(_Frozen):
+    """How images are read."""
+
+    size: int = Field(32, ge=8, le=1024, description="edge of the encoder's input in pixels")
+    channels: int = Field(3, ge=1, le=64, description="1 grey, 3 colour")
+    mean: tuple[float, ...] = Field((0.5,), description="per channel, values in [0, 1]")
+    std: tuple[float, ...] = Field((0.5,), description="per channel, > 0")
+    max_pixels: int = Field(50_000_000, ge=1, description="larger images are refused")
+    flip: bool = Field(True, description="whether mirrored images mean the same")
+    blur: bool = Field(True, description="whether blurring is used (off for small images)")
+
+
+class TextConfig(_Frozen):
+    """How text is read."""
+
+    tokenizer: str = Field(
+        "bpe", description="bpe, wordpiece, char, byte, or a folder with a tokenizer"
+    )
+    vocab_size: int = Field(8192, ge=2, le=1_000_000, description="entries, special ones included")
+    length: int = Field(128, ge=8, le=65536, description="tokens in a row")
+    split: Literal["document", "tail"] = Field(
+        "document", description="hold out whole documents, or the tail of the text"
+    )
+
+
+class EncoderConfig(_Frozen):
+    """Which network is trained."""
+
+    name: str = Field(description="timm:NAME or hf:FAMILY-SIZE, such as hf:bert-mini")
+    init: str | None = Field(None, description="local folder with weights to start from")
+    small_stem: bool = Field(
+        False, description="3x3 stem without pooling, for images below 64 pixels (CNNs)"
+    )
+    patch: int | None = Field(None, ge=1, description="patch edge in pixels (ViTs)")
+    drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth of the student")
+
+
+class OptimConfig(_Frozen):
+    """How parameters are moved."""
+
+    name: Literal["adamw", "sgd", "lars", "muon"] = Field("adamw", description="optimiser")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate, after batch scaling")
+    weight_decay: float = Field(0.05, ge=0, description="decay of matrices at the start")
+    weight_decay_end: float | None = Field(None, ge=0, description="decay at the end (cosine)")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Adam's averages")
+    eps: float = Field(1e-8, gt=0, description="Adam's epsilon")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and lars")
+    muon_lr: float = Field(0.02, gt=0, description="peak rate of matrices under muon")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the run in which the rate rises")
+    final_lr: float = Field(0.0, ge=0, le=1, description="last rate as a share of the peak")
+    shape: Literal["cosine", "linear", "constant"] = Field("cosine", description="decay shape")
+    clip: float | None = Field(None, gt=0, description="largest gradient norm")
+
+
+class LoopConfig(_Frozen):
+    """How long, how wide and how exactly the run goes."""
+
+    steps: int = Field(1000, ge=1, description="optimiser steps")
+    batch: int = Field(256, ge=1, description="samples a step, over all ranks")
+    accumulate: int = Field(1, ge=1, description="micro-batches a step")
+    workers: int = Field(0, ge=0, le=64, description="data worker processes")
+    seed: int = Field(0, ge=0, description="of initialisation, order, views and masks")
+    threads: int = Field(1, ge=1, description="torch threads; part of what makes a run exact")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of matrix products")
+    channels_last: bool = Field(False, description="memory layout of images")
+    compile: bool = Field(False, description="torch.compile the method")
+    save_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
+    save_steps: int | None = Field(None, ge=1, description="steps between checkpoints instead")
+    keep: int = Field(2, ge=2, description="checkpoints kept")
+    log_steps: int = Field(10, ge=1, description="steps between journal lines")
+    health_steps: int = Field(50, ge=1, description="steps between health checks")
+    stop_on_collapse: bool = Field(True, description="stop when features collapse")
+
+
+class RunConfig(_Frozen):
+    """Everything that a run depends on."""
+
+    format: Literal[1] = 1
+    data: DataConfig
+    modality: ImageConfig | TextConfig
+    encoder: EncoderConfig
+    method: dict[str, Any] = Field(description="name and options of the pretext task")
+    optim: OptimConfig = OptimConfig()
+    loop: LoopConfig = LoopConfig()
+
+
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "data": DataConfig,
+    "encoder": EncoderConfig,
+    "optim": OptimConfig,
+    "loop": LoopConfig,
+}
+
+
+def parse_value(text: str) -> Any:
+    """Read the right side of ``key=value`` as TOML, else as a plain string.
+
+    >>> parse_value("0.2"), parse_value("true"), parse_value("timm:resnet18"), parse_value("[1, 2]")
+    (0.2, True, 'timm:resnet18', [1, 2])
+    """
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """Turn ``["optim.lr=1e-3"]`` into ``{"optim": {"lr": 0.001}}``.
+
+    Raises:
+        UsageError: a word has no ``=`` or no section.
+    """
+    tree: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        section, dot, name = key.partition(".")
+        if not equals or not dot or not name:
+            raise UsageError(
+                f"'{word}' is not an option. Write section.name=value, for example optim.lr=0.001 "
+                f"(sections: {', '.join([*SECTIONS, 'modality', 'method'])})."
+            )
+        tree.setdefault(section, {})[name] = parse_value(value)
+    return tree
+
+
+def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
+    """Say in a sentence what pydantic found: the option, the value given, what is allowed."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    name = f"{where}.{path}" if where and path else where or path
+    if first["type"] == "extra_forbidden":
+        options = list(model.model_fields) if model is not None else []
+        return f"There is no option {name}.{nearest(path.split('.')[-1], options)}" + (
+            f" Options of {where}: {', '.join(options)}." if options else ""
+        )
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{name}={first.get('input')!r} is not possible: it must be {message}."
+
+
+def check_section(name: str, values: Mapping[str, Any], model: type[BaseModel]) -> None:
+    """Check the names and values of one section without requiring it to be complete.
+
+    Raises:
+        UsageError: an unknown option or a value out of range, with the sentence to print.
+    """
+    for key in values:
+        if key not in model.model_fields:
+            raise UsageError(
+                f"There is no option {name}.{key}.{nearest(key, model.model_fields)} "
+                f"Options of {name}: {', '.join(model.model_fields)}."
+            )
+    try:
+        model.model_validate(dict(values))
+    except ValidationError as error:
+        real = [e for e in error.errors() if e["type"] != "missing"]
+        if real:
+            raise UsageError(explain(error, name, model)) from None
+
+
+def build(tree: Mapping[str, Any]) -> RunConfig:
+    """Build the frozen configuration.
+
+    Raises:
+        ConfigError: with the sentence to print.
+    """
+    tree = dict(tree)
+    kind = dict(tree.get("data", {})).get("kind")
+    if isinstance(tree.get("modality"), Mapping):
+        model: type[BaseModel] = TextConfig if kind == "text" else ImageConfig
+        try:
+            tree["modality"] = model.model_validate(tree["modality"])
+        except ValidationError as error:
+            raise ConfigError(explain(error, "modality", model)) from None
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        section = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else ""
+        raise ConfigError(explain(error, "", SECTIONS.get(section))) from None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a TOML tree.
+
+    Raises:
+        UsageError: the file is missing, too large or not TOML.
+    """
+    try:
+        if path.stat().st_size > 1_000_000:
+            raise UsageError(f"{path} has more than 1 MB; a configuration is a short TOML file.")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a TOML file: {error}.") from None
+
+
+def _without_none(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {k: _without_none(v) for k, v in tree.items() if v is not None}
+    if isinstance(tree, list | tuple):
+        return [_without_none(v) for v in tree]
+    return tree
+
+
+def dump(config: RunConfig) -> str:
+    """Return the configuration as TOML (absent means None)."""
+    return tomli_w.dumps(_without_none(config.model_dump()))

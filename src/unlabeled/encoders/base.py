@@ -1,0 +1,59 @@
+"""The three seams of an encoder: embed, blocks, pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """Raw view -> tokens -> feature.
+
+    Attributes:
+        name: how it was asked for, such as ``timm:vit_tiny_patch16_224``.
+        modality: ``image`` or ``text``.
+        dim: D, width of tokens and of the feature.
+        num_prefix: tokens before the patches (CLS, registers), 0 for CNNs and text.
+        hides_tokens: whether `blocks` accepts any subset of the tokens of `embed`.
+        causal: whether a token sees only those before it.
+    """
+
+    name: str
+    modality: str
+    dim: int
+    num_prefix: int = 0
+    hides_tokens: bool = False
+    causal: bool = False
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Turn raw views into tokens with their positions, (B, N, D)."""
+        raise NotImplementedError
+
+    def blocks(self, tokens: Tensor, layout: Any = None) -> Tensor:
+        """Let tokens attend to each other, (B, N, D) -> (B, N, D); normalised output.
+
+        `layout` is what `layout(x)` returned: for text, where documents begin in each row.
+        """
+        raise NotImplementedError
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Reduce tokens to the feature, (B, N, D) -> (B, D)."""
+        raise NotImplementedError
+
+    def layout(self, x: Tensor) -> Any:
+        """Return what `blocks` must know of `x` beside its tokens (nothing for images)."""
+        return None
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Return all contextual tokens of raw views, (B, N, D)."""
+        return self.blocks(self.embed(x), self.layout(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the feature of raw views, (B, D)."""
+        return self.pool(self.tokens(x))
+
+    def save(self, folder: Path) -> None:
+        """Write the encoder in its library's own format; no code of ours is needed to load it."""
+        raise NotImplementedError

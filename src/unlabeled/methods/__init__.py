@@ -1,0 +1,51 @@
+"""The table of pretext tasks: one line a method, one file a method.
+
+Third parties add theirs by an entry point in the group ``unlabeled.methods`` with the same form.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from unlabeled.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from unlabeled.method import Method
+
+METHODS: dict[str, str] = {
+    "simclr": "unlabeled.methods.simclr:SimCLR",
+    "mae": "unlabeled.methods.mae:MAE",
+    "dino": "unlabeled.methods.dino:DINO",
+    "gpt": "unlabeled.methods.gpt:GPT",
+    "bert": "unlabeled.methods.bert:BERT",
+}
+
+
+def table() -> dict[str, str]:
+    """Return name -> ``module:Class`` of our methods and of installed third parties'."""
+    found = {point.name: point.value for point in entry_points(group="unlabeled.methods")}
+    return {**found, **METHODS}
+
+
+def where(name: str) -> str:
+    """Return ``module:Class`` of a method.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    methods = table()
+    if name not in methods:
+        raise UsageError(
+            f"There is no method '{name}'.{nearest(name, methods)} "
+            f"Methods: {', '.join(sorted(methods))}."
+        )
+    return methods[name]
+
+
+def load(name: str) -> type[Method]:
+    """Import the class of a method (imports torch)."""
+    module, _, attribute = where(name).partition(":")
+    found: type[Method] = getattr(importlib.import_module(module), attribute)
+    return found

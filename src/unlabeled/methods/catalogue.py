@@ -1,0 +1,179 @@
+"""What a method's file says of itself, read from its source, without running it.
+
+Listing methods and checking ``method.temperature=0.2`` must not cost the seconds that importing
+torch takes, and options must not be written twice. So the module docstring and the literal
+fields of the class ``Config`` are read with `ast`; a test compares the result with the class.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from unlabeled.config import check_section
+from unlabeled.methods import table, where
+
+_TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
+_BOUNDS = ("ge", "gt", "le", "lt")
+
+
+@dataclass(frozen=True)
+class OptionCard:
+    """One option of a method."""
+
+    name: str
+    type: str
+    default: Any
+    description: str
+    bounds: Mapping[str, float]
+
+    @property
+    def range(self) -> str:
+        """Say the range in symbols, such as ``> 0, <= 1``."""
+        signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+        return ", ".join(f"{signs[k]} {v:g}" for k, v in self.bounds.items())
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What is known of a method without importing it."""
+
+    name: str
+    summary: str
+    citation: str
+    text: str
+    modalities: tuple[str, ...]
+    needs: str
+    couples_samples: bool
+    options: tuple[OptionCard, ...]
+
+
+def names() -> list[str]:
+    """Return the names of all methods, sorted."""
+    return sorted(table())
+
+
+@cache
+def describe(name: str) -> MethodCard:
+    """Read the card of a method.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    module, _, attribute = where(name).partition(":")
+    tree = ast.parse(_source(module))
+    method = _find_class(tree.body, attribute)
+    text = ast.get_docstring(tree) or ""
+    paragraphs = [" ".join(p.split()) for p in text.split("\n\n")]
+    values = {target: value for target, _, value in _assignments(method.body)}
+    config = _find_class(method.body, "Config")
+    return MethodCard(
+        name=name,
+        summary=paragraphs[0],
+        citation=paragraphs[1] if len(paragraphs) > 1 else "",
+        text=text,
+        modalities=_literal(values.get("modalities"), ("image",)),
+        needs=_literal(values.get("needs"), "feature"),
+        couples_samples=_literal(values.get("couples_samples"), False),
+        options=tuple(_options(config)),
+    )
+
+
+def check(name: str, options: Mapping[str, Any]) -> None:
+    """Check names, types and ranges of a method's options without importing it.
+
+    Raises:
+        UsageError: with the sentence to print.
+    """
+    check_section("method", options, model(name))
+
+
+def model(name: str) -> type[BaseModel]:
+    """Return a model with the same fields as the method's ``Config``."""
+    fields: dict[str, Any] = {
+        card.name: (
+            _python_type(card.type),
+            Field(card.default, description=card.description, **dict(card.bounds)),
+        )
+        for card in describe(name).options
+    }
+    return create_model(
+        f"{name}_options", __config__=ConfigDict(frozen=True, extra="forbid"), **fields
+    )
+
+
+def similar(name: str) -> list[str]:
+    """Return method names close to a misspelt one."""
+    return difflib.get_close_matches(name, names(), n=3)
+
+
+def _source(module: str) -> str:
+    """Return a module's source; parents are imported, the module is not."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ImportError(f"the source of {module} is not to be found")
+    return Path(spec.origin).read_text(encoding="utf-8")
+
+
+def _find_class(body: list[ast.stmt], name: str) -> ast.ClassDef:
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return node
+    return ast.ClassDef(name, [], [], [], [])
+
+
+def _assignments(body: list[ast.stmt]) -> list[tuple[str, str, ast.expr]]:
+    """Return (target, annotation, value) of each assignment in a class body."""
+    found = []
+    for node in body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            found.append((node.target.id, ast.unparse(node.annotation), node.value))
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found.append((node.targets[0].id, "", node.value))
+    return found
+
+
+def _literal(node: ast.expr | None, default: Any) -> Any:
+    if node is None:
+        return default
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return default
+
+
+def _options(config: ast.ClassDef) -> list[OptionCard]:
+    cards = []
+    for target, annotation, value in _assignments(config.body):
+        if not isinstance(value, ast.Call):
+            continue
+        keywords = {k.arg: _literal(k.value, None) for k in value.keywords if k.arg}
+        default = _literal(value.args[0], None) if value.args else keywords.get("default")
+        bounds = {k: float(keywords[k]) for k in _BOUNDS if k in keywords}
+        cards.append(
+            OptionCard(target, annotation, default, str(keywords.get("description", "")), bounds)
+        )
+    return cards
+
+
+def _python_type(annotation: str) -> Any:
+    """Turn the annotation's text into a type; knows scalars, tuples, Literal and ``| None``."""
+    text = annotation.strip()
+    if text.endswith("| None"):
+        return _python_type(text.removesuffix("| None")) | None
+    if text.startswith("Literal["):
+        return Literal[ast.literal_eval(f"({text[8:-1]},)")]
+    if text.startswith("tuple["):
+        parts = [part.strip() for part in text[6:-1].split(",")]
+        if parts[-1] == "...":
+            return tuple[_python_type(parts[0]), ...]
+        return tuple[tuple(_python_type(part) for part in parts)]  # type: ignore[misc]
+    return _TYPES[text]

@@ -1,0 +1,52 @@
+"""What a kind of data owns: reading, cutting, distorting, and its plain features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlabeled.types import View
+
+
+class Modality:
+    """One kind of data.
+
+    The work on a sample is split where the hardware wants it: `read` and `cut` run per sample
+    (in loader workers, numpy and Pillow), `distort` runs on the whole batch (on the device).
+    Both draw from the sample's key alone.
+    """
+
+    name: ClassVar[str]
+    suffixes: ClassVar[frozenset[str]]
+
+    def read(self, payload: Any) -> Any:
+        """Decode one item (bytes or str or token row) to its raw form.
+
+        Raises:
+            DataError: the item is damaged or refused; the sentence names the reason.
+        """
+        raise NotImplementedError
+
+    def cut(self, raw: Any, view: View, rng: np.random.Generator) -> Tensor:
+        """Cut `view.count` views out of a raw sample, (count, ...), all of one size."""
+        raise NotImplementedError
+
+    def distort(self, cuts: Tensor, view: View, keys: Tensor) -> Tensor:
+        """Distort and normalise cuts, (count, B, ...) -> (count, B, ...); keys (B,) int64."""
+        raise NotImplementedError
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Return what each token of views contains, (B, ...) -> (B, N, P)."""
+        raise NotImplementedError
+
+    def plain_features(self, raws: Sequence[Any]) -> dict[str, NDArray[np.float32]]:
+        """Return unsupervised baselines that need no training: name -> (N, D)."""
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is needed to rebuild this modality (JSON)."""
+        raise NotImplementedError
