@@ -1,0 +1,140 @@
+"""Bytes to text, whatever the bytes are: nothing here raises, everything is counted.
+
+Imports neither torch nor tokenizers, so that looking at a folder is instant.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from unlabeled.errors import DataError
+
+PIECE = 64 * 1024
+"""Characters in a piece; longer documents reach the tokenizer in pieces."""
+
+MAX_REPLACED = 0.1
+"""Share of replaced characters above which a document is no text and is quarantined."""
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+@dataclass
+class Damage:
+    """What decoding had to change so far."""
+
+    characters: int = 0
+    replaced: int = 0
+
+    @property
+    def share(self) -> float:
+        """Return the share of characters that were replaced."""
+        return self.replaced / max(self.characters, 1)
+
+
+def detect(head: bytes) -> tuple[str, int]:
+    """Return the encoding that the first bytes tell, and the length of the byte order mark.
+
+    UTF-16 without a mark shows as every second byte being zero.
+
+    >>> detect(b"plain"), detect("\\ufeffa".encode("utf-16-le"))
+    (('utf-8', 0), ('utf-16-le', 2))
+    """
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding, len(mark)
+    pairs = max(len(head) // 2, 1)
+    if len(head) >= 4 and head[1::2].count(0) > 0.4 * pairs and head[::2].count(0) == 0:
+        return "utf-16-le", 0
+    if len(head) >= 4 and head[::2].count(0) > 0.4 * pairs and head[1::2].count(0) == 0:
+        return "utf-16-be", 0
+    return "utf-8", 0
+
+
+def clean(text: str, damage: Damage) -> str:
+    """Replace NULs and lone surrogates, which tokenizers refuse, and count them.
+
+    >>> clean("a\\0b\\ud800", Damage())
+    'a\ufffdb\ufffd'
+    """
+    damage.characters += len(text)
+    if "\0" in text:
+        damage.replaced += text.count("\0")
+        text = text.replace("\0", _REPLACEMENT)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        lone = sum("\ud800" <= letter <= "\udfff" for letter in text)
+        damage.replaced += lone
+        text = "".join(_REPLACEMENT if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text
+
+
+def decoded(stream: BinaryIO, damage: Damage, size: int = PIECE) -> Iterator[str]:
+    """Yield the text of a binary stream in pieces, holding no more than one in memory."""
+    head = stream.read(size)
+    encoding, mark = detect(head[:1024])
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    block = head[mark:]
+    while True:
+        text = decoder.decode(block, final=not block)
+        damage.replaced += text.count(_REPLACEMENT) - block.count(b"\xef\xbf\xbd")
+        if text:
+            yield clean(text, damage)
+        if not block:
+            return
+        block = stream.read(size)
+
+
+def decode(data: bytes) -> str:
+    """Decode one document.
+
+    Raises:
+        DataError: more than a tenth of it had to be replaced: it is no text.
+
+    >>> decode(b"caf\\xc3\\xa9 \\xff!")
+    'café \ufffd!'
+    """
+    import io
+
+    damage = Damage()
+    text = "".join(decoded(io.BytesIO(data), damage))
+    refuse(damage)
+    return text
+
+
+def refuse(damage: Damage) -> None:
+    """Raise for a document that is mostly replacements.
+
+    Raises:
+        DataError: with the share that was replaced.
+    """
+    if damage.share > MAX_REPLACED:
+        raise DataError(
+            f"{damage.share:.0%} of the characters are not valid text "
+            f"(at most {MAX_REPLACED:.0%} may be replaced)."
+        )
+
+
+def pieces(text: str, size: int = PIECE) -> Iterator[str]:
+    """Cut a long text into pieces, before a white space where there is one.
+
+    >>> list(pieces("one two three", 8))
+    ['one two', ' three']
+    """
+    start = 0
+    while len(text) - start > size:
+        stop = start + size
+        space = max(text.rfind(" ", start + size // 2, stop), text.rfind("\n", start + 1, stop))
+        cut = space if space > start else stop
+        yield text[start:cut]
+        start = cut
+    if start < len(text):
+        yield text[start:]
