@@ -1,0 +1,167 @@
+"""Verbs that use an encoder: finetune, predict, embed, generate, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unlabeled.cli import checks, show
+from unlabeled.cli.train import Column, Kind
+from unlabeled.errors import UsageError
+
+FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
+
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run.")]
+Data = Annotated[str, typer.Argument(help="Folder, file or hf://dataset.")]
+
+
+def finetune(
+    run: RunFolder,
+    labels: Annotated[
+        str, typer.Option(help="csv with path,label; a label column; or class folders.")
+    ],
+) -> None:
+    """Train a classifier from a few labels."""
+    folder = checks.run(run)
+    checks.labels(labels, folder)
+    from unlabeled.api import Encoder
+
+    classifier = Encoder.from_pretrained(folder).finetune(labels=labels)
+    show.say(f"Classifier  {folder}/finetune   ({', '.join(map(str, classifier.classes))})")
+    show.next_commands(
+        [
+            (f"unlabeled predict {run} DATA", "label new data"),
+            (f"unlabeled export {run}/finetune --to onnx", "use it elsewhere"),
+            (f"unlabeled report {run}", "one page of everything"),
+        ]
+    )
+
+
+def predict(
+    run: RunFolder,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="csv to write.")] = Path("predictions.csv"),
+    kind: Kind = None,
+    column: Column = None,
+) -> None:
+    """Label data with the classifier, as csv."""
+    folder = checks.run(run, part="finetune")
+    source = checks.source(data, kind or checks.kind_of(folder), column)
+    checks.writable(out)
+    from unlabeled.api import Classifier, write_predictions
+
+    count = write_predictions(Classifier.from_run(folder), source, out)
+    show.say(f"{count.good:,} predictions in {out}{count.words()}")
+    show.next_commands(
+        [
+            (f"unlabeled export {run}/finetune --to onnx", "use it elsewhere"),
+            (f"unlabeled embed {run} {data}", "features as parquet"),
+            (f"unlabeled report {run}", "one page of everything"),
+        ]
+    )
+
+
+def embed(
+    run: RunFolder,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="parquet to write.")] = Path("embeddings.parquet"),
+    kind: Kind = None,
+    column: Column = None,
+) -> None:
+    """Write features to parquet: name, embedding."""
+    folder = checks.run(run)
+    source = checks.source(data, kind or checks.kind_of(folder), column)
+    checks.writable(out)
+    from unlabeled.api import Encoder, write_embeddings
+
+    count = write_embeddings(Encoder.from_pretrained(folder), source, out)
+    show.say(f"{count.good:,} embeddings in {out}{count.words()}")
+    show.next_commands(
+        [
+            (f'python -c "import pandas; print(pandas.read_parquet({str(out)!r}))"', "look"),
+            (f"unlabeled evaluate {run} --labels FILE", "how good they are"),
+            (f"unlabeled export {run} --to hf", "use the encoder elsewhere"),
+        ]
+    )
+
+
+def generate(
+    run: RunFolder,
+    prompt: Annotated[list[str] | None, typer.Option(help="Where to start; repeatable.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to add.")] = 100,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Draw from this share of probability.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Drop tokens below this share of the best.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Repeat or vary the text.")] = 0,
+    stop: Annotated[str | None, typer.Option(help="Text at which to stop.")] = None,
+) -> None:
+    """Let a generator continue a prompt."""
+    folder = checks.run(run)
+    trained = checks.info(folder).get("method")
+    if trained != "gpt":
+        raise UsageError(
+            f"{run} was trained with {trained}, which does not generate. "
+            "Train a generator: unlabeled pretrain DATA --method gpt"
+        )
+    from unlabeled.generate import generate as write
+    from unlabeled.runs import Run
+
+    prompts = prompt or [""]
+    texts = write(
+        Run.open(folder), prompts, max_tokens=max_tokens, temperature=temperature, top_k=top_k,
+        top_p=top_p, min_p=min_p, seed=seed, stop=stop,
+    )
+    for text in texts:
+        show.say(text)
+    show.next_commands(
+        [
+            (f"unlabeled generate {run} --temperature 0.5 --seed {seed + 1}", "again"),
+            (f"unlabeled report {run}", "bits per byte beside plain baselines"),
+            (f"unlabeled export {run} --to hf", "use it elsewhere"),
+        ]
+    )
+
+
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or RUN/finetune.")],
+    to: Annotated[str, typer.Option(help=f"{', '.join(FORMATS)}; several with commas.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; RUN/exported/FORMAT if absent.")
+    ] = None,
+) -> None:
+    """Write and check it for other libraries.
+
+    What was written is loaded by the other library, and the largest difference of outputs
+    on real samples is printed; a difference above 0.001 is an error.
+    """
+    formats = [checks.choice(word, FORMATS, "format") for word in to.split(",")]
+    if out is not None and len(formats) > 1:
+        raise UsageError("--out names one folder: give one format, or leave --out away.")
+    tuned = Path(run).name == "finetune" and (Path(run).parent / "run.json").is_file()
+    folder = checks.run(str(Path(run).parent) if tuned else run)
+    if tuned:
+        checks.run(str(folder), part="finetune")
+    from unlabeled.export import export as write
+    from unlabeled.runs import Run
+
+    for name in formats:
+        result = write(Run.open(folder), name, out, part="finetune" if tuned else "encoder")
+        show.say(
+            f"{name:<22} {result.path}   reloaded with {result.reader}: "
+            f"max |difference| {result.max_difference:.1e} on {result.samples} samples"
+        )
+    show.say(f"\n{result.usage}")
+    show.next_commands(
+        [
+            (f"unlabeled report {folder}", "one page of everything"),
+            (f"unlabeled embed {folder} DATA", "features as parquet"),
+            ("unlabeled runs", "all runs"),
+        ]
+    )

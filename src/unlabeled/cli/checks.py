@@ -1,0 +1,245 @@
+"""What can be known to be wrong before torch is imported.
+
+Every function here either returns what the verb needs or raises a `UsageError` whose sentence
+says what was given, what is allowed and what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlabeled import config
+from unlabeled.errors import UsageError, nearest
+from unlabeled.methods import catalogue
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from unlabeled.data.find import Source
+
+_OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+def separate(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part data paths from ``key=value`` words; a path that exists is a path."""
+    options = [w for w in words if _OVERRIDE.match(w) and not os.path.exists(w)]
+    return [w for w in words if w not in options], options
+
+
+def source(path: str, kind: str | None, column: str | None) -> Source:
+    """Find the samples of `path`; the sentences are those of `data.find`."""
+    if kind is not None and kind not in ("image", "text"):
+        raise UsageError(
+            f"There is no kind '{kind}'.{nearest(kind, ('image', 'text'))} Kinds: image, text."
+        )
+    from unlabeled.data.find import find
+
+    return find(path, kind, column)
+
+
+def method(name: str | None, kind: str | None = None) -> None:
+    """Check that a method exists and fits the kind of data."""
+    if name is None:
+        return
+    card = catalogue.describe(name)
+    if kind is not None and kind not in card.modalities:
+        fitting = [n for n in catalogue.names() if kind in catalogue.describe(n).modalities]
+        raise UsageError(
+            f"The method '{name}' is for {' and '.join(card.modalities)}, "
+            f"but this is {kind}. Methods for {kind}: {', '.join(fitting)}."
+        )
+
+
+def options(
+    tree: Mapping[str, Any], name: str | None = None, kind: str | None = None
+) -> None:
+    """Check sections, names, types and ranges of options as far as is known without torch.
+
+    Args:
+        tree: section -> option -> value.
+        name: the method, if it is given.
+        kind: ``image`` or ``text``, if it is known.
+    """
+    for section, values in tree.items():
+        if section in config.SECTIONS:
+            config.check_section(section, values, config.SECTIONS[section])
+        elif section == "modality":
+            _check_modality(values, kind)
+        elif section == "method":
+            _check_method(values, name)
+        elif section != "format":
+            known = [*config.SECTIONS, "modality", "method"]
+            raise UsageError(
+                f"There is no option {_first(section, values)}.{_nearest_option(section, values)} "
+                f"Sections: {', '.join(known)}."
+            )
+
+
+def _check_modality(values: Mapping[str, Any], kind: str | None) -> None:
+    models: dict[str, type[BaseModel]] = {"image": config.ImageConfig, "text": config.TextConfig}
+    if kind in models:
+        config.check_section("modality", values, models[kind])
+        return
+    every = {field for m in models.values() for field in m.model_fields}
+    for key in values:
+        if key not in every:
+            raise UsageError(f"There is no option modality.{key}.{nearest(key, every)}")
+
+
+def _check_method(values: Mapping[str, Any], name: str | None) -> None:
+    rest = {k: v for k, v in values.items() if k != "name"}
+    name = name or values.get("name")
+    if name is not None:
+        catalogue.check(str(name), rest)
+        return
+    known = {o.name for n in catalogue.names() for o in catalogue.describe(n).options}
+    for key in rest:
+        if key not in known:
+            raise UsageError(f"No method has an option {key}.{nearest(key, known)}")
+
+
+def _first(section: str, values: Any) -> str:
+    return f"{section}.{next(iter(values))}" if isinstance(values, Mapping) and values else section
+
+
+def _nearest_option(section: str, values: Any) -> str:
+    every = [f"{s}.{f}" for s, m in config.SECTIONS.items() for f in m.model_fields]
+    every += [f"modality.{f}" for f in (*config.ImageConfig.model_fields,)]
+    every += [f"modality.{f}" for f in (*config.TextConfig.model_fields,)]
+    for name in catalogue.names():
+        every += [f"method.{o.name}" for o in catalogue.describe(name).options]
+    return nearest(_first(section, values), every)
+
+
+def run(folder: str, part: str | None = "encoder") -> Path:
+    """Check that `folder` is a run that holds `part`.
+
+    Args:
+        folder: the path given.
+        part: a folder that the verb needs inside the run; None for no more than ``run.json``.
+    """
+    path = existing(folder)
+    if (path / "run.json").is_file():
+        if part is None or (path / part).is_dir():
+            return path
+        verb = {"finetune": f"unlabeled finetune {folder} --labels FILE"}.get(part, "")
+        raise UsageError(
+            f"{folder} has no {part} yet (the run is {status(path)}). "
+            f"First: {verb or f'unlabeled resume {folder}'}"
+        )
+    runs = runs_under(path) or runs_under(Path("runs"))
+    hint = f" Runs: {', '.join(str(r) for r in runs[:5])}." if runs else " See: unlabeled runs"
+    raise UsageError(f"{folder} is not a run: it holds no run.json.{hint}")
+
+
+def existing(path: str) -> Path:
+    """Check that a file or folder exists, and name the nearest one if it does not."""
+    found = Path(path).expanduser()
+    if found.exists():
+        return found
+    beside = found.parent if found.parent.is_dir() else Path()
+    names = [child.name for child in _children(beside)]
+    near = nearest(found.name, names)
+    raise UsageError(f"{path} does not exist.{near}")
+
+
+def _children(folder: Path, limit: int = 2000) -> Iterable[Path]:
+    with os.scandir(folder) as entries:
+        for _, entry in zip(range(limit), entries, strict=False):
+            yield Path(entry.path)
+
+
+def runs_under(folder: Path) -> list[Path]:
+    """Return the runs directly inside a folder, newest first."""
+    if not folder.is_dir():
+        return []
+    found = [child for child in folder.iterdir() if (child / "run.json").is_file()]
+    return sorted(found, key=lambda r: (r / "run.json").stat().st_mtime, reverse=True)
+
+
+def info(folder: Path) -> dict[str, Any]:
+    """Read ``run.json``, or nothing where it cannot be read."""
+    try:
+        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def status(folder: Path) -> str:
+    """Return the status of a run in a word."""
+    return str(info(folder).get("status", "unreadable"))
+
+
+def new_run(folder: str) -> Path:
+    """Check that a run may be started in `folder`."""
+    path = Path(folder).expanduser()
+    if path.is_file():
+        raise UsageError(f"{folder} is a file. Name a new folder for the run: --out RUN")
+    if (path / "run.json").exists():
+        state = status(path)
+        resume = f"Continue it: unlabeled resume {folder}  " if state != "finished" else ""
+        raise UsageError(f"{folder} holds a run that is {state}. {resume}New run: --out {folder}-2")
+    if path.is_dir() and any(path.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no run. New run: --out {folder}-2")
+    return path
+
+
+def free_folder(parent: Path, stem: str) -> Path:
+    """Return ``parent/stem-01`` or the first higher number that is not taken."""
+    clean = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
+    number = 1
+    while (parent / f"{clean}-{number:02d}").exists():
+        number += 1
+    return parent / f"{clean}-{number:02d}"
+
+
+def one_path(paths: Sequence[str], config_file: str | None) -> str | None:
+    """Return the one data path; a configuration may name it instead."""
+    if len(paths) == 1:
+        return paths[0]
+    if paths:
+        raise UsageError(
+            f"{len(paths)} data paths were given. Give one folder, or a file with the paths, "
+            "one a line."
+        )
+    if config_file is None:
+        raise UsageError("Say which data: unlabeled pretrain DATA (a folder, a file, hf://...).")
+    return None
+
+
+def choice(given: str, allowed: Sequence[str], what: str) -> str:
+    """Check a word against those allowed."""
+    if given in allowed:
+        return given
+    raise UsageError(
+        f"There is no {what} '{given}'.{nearest(given, allowed)} Possible: {', '.join(allowed)}."
+    )
+
+
+def kind_of(folder: Path) -> str | None:
+    """Return the kind of data that a run was trained on."""
+    found = info(folder).get("kind")
+    return str(found) if found else None
+
+
+def writable(path: Path) -> None:
+    """Check that a file can be written where it shall be."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder. Name a file: --out {path / 'out'}{path.suffix}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent} does not exist. Make it first, or name another --out.")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path.parent} cannot be written. Name another file with --out.")
+
+
+def labels(path: str, folder: Path) -> None:
+    """Check that labels exist: a file, a folder, or a column of the run's own table."""
+    from unlabeled.data.labels import check_labels
+
+    check_labels(path, folder)

@@ -1,0 +1,136 @@
+"""Verbs that tell what a run is worth: evaluate, report, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unlabeled import duration
+from unlabeled.cli import checks, show
+from unlabeled.errors import UsageError
+
+
+def evaluate(
+    run: Annotated[str, typer.Argument(help="Folder of a run.")],
+    labels: Annotated[
+        str,
+        typer.Option(help="csv with path,label[,split,group]; a label column; or class folders."),
+    ],
+    test: Annotated[
+        str | None, typer.Option(help="Labels to score on, if they are in another file.")
+    ] = None,
+    counts: Annotated[
+        str | None, typer.Option(help="Labels per class, such as 1,5,10,50.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, max=100, help="Draws of each label count.")] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer counts and draws.")] = False,
+) -> None:
+    """Say with a few labels whether it helped.
+
+    Compares k-NN, linear probe and fine-tuning with training from scratch, the untrained
+    network and plain features, and says how many labels pre-training saved.
+    """
+    folder = checks.run(run)
+    numbers = None if counts is None else _counts(counts)
+    checks.labels(labels, folder)
+    if test is not None:
+        checks.labels(test, folder)
+    judge(folder, labels, quick=quick, counts=numbers, draws=draws, test=test)
+    show.next_commands(
+        [
+            (f"unlabeled report {run}", "one page of everything"),
+            (f"unlabeled finetune {run} --labels {labels}", "a classifier"),
+            (f"unlabeled export {run} --to hf", "use it elsewhere"),
+        ]
+    )
+
+
+def judge(
+    folder: Path,
+    labels: str,
+    *,
+    quick: bool = False,
+    counts: Sequence[int] | None = None,
+    draws: int = 5,
+    test: str | None = None,
+) -> None:
+    """Evaluate a run and print its table and verdict."""
+    from unlabeled.runs import Run
+    from unlabeled.transfer.evaluate import evaluate as measure
+
+    measure(
+        Run.open(folder), labels, quick=quick, counts=counts, draws=draws, test=test,
+        console=show.console(),
+    )
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        numbers = sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        numbers = []
+    if not numbers or numbers[0] < 1:
+        raise UsageError(f"'{text}' are no label counts. Write for example --counts 1,5,10,50.")
+    return numbers
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(help="One run, or several to compare.")],
+) -> None:
+    """Write report.html, one page of everything."""
+    folders = [checks.run(run, part=None) for run in runs]
+    write_report(folders)
+    first = runs[0]
+    show.next_commands(
+        [
+            (f"unlabeled evaluate {first} --labels FILE", "add a label curve to it"),
+            (f"unlabeled export {first} --to hf", "use it elsewhere"),
+            ("unlabeled runs", "all runs"),
+        ]
+    )
+
+
+def write_report(folders: Sequence[Path]) -> None:
+    """Build the report and say where it is."""
+    from unlabeled.report import build
+
+    show.say(f"Report  {build(folders)}")
+
+
+def runs(
+    folder: Annotated[str, typer.Argument(help="Folder that holds runs.")] = "runs",
+) -> None:
+    """List runs with status and verdict."""
+    found = checks.runs_under(checks.existing(folder))
+    if not found:
+        raise UsageError(f"There is no run in {folder}. Start one: unlabeled pretrain DATA")
+    rows = []
+    for path in found:
+        info = checks.info(path)
+        rows.append(
+            (
+                str(path),
+                info.get("status", "unreadable"),
+                info.get("method", "?"),
+                info.get("steps", "?"),
+                duration.words(float(info.get("seconds") or 0)),
+                info.get("verdict") or "",
+            )
+        )
+    show.table(("run", "status", "method", "steps", "time", "verdict"), rows)
+    newest = rows[0]
+    second = (
+        (f"unlabeled evaluate {newest[0]} --labels FILE", "did it help")
+        if newest[1] == "finished"
+        else (f"unlabeled resume {newest[0]}", "continue it")
+    )
+    show.next_commands(
+        [
+            (f"unlabeled report {newest[0]}", "one page of everything"),
+            second,
+            (f"unlabeled report {' '.join(row[0] for row in rows[:3])}", "compare"),
+        ]
+    )
