@@ -1,0 +1,1 @@
+"""Pure building blocks of methods: losses, heads, masks, positions, teachers, ranks."""

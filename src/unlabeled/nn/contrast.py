@@ -1,0 +1,86 @@
+"""Contrastive losses: find the other view of a sample among many candidates."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unlabeled.nn.gather import gather_rows, rank
+from unlabeled.nn.precision import full, no_autocast
+
+
+def info_nce(query: Tensor, keys: Tensor, positive: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding each query's positive among all keys.
+
+    Eq. 1 of van den Oord et al., 2018 (arXiv:1807.03748). Rows are normalised here,
+    so logits lie in [-1/temperature, 1/temperature].
+
+    Args:
+        query: (B, D), any scale, carries the gradient.
+        keys: (K, D) candidates, K >= B; detach them yourself if they come from a teacher.
+        positive: (B,) int64, for each query the row of its match in ``keys``.
+        temperature: > 0, no unit; smaller sharpens. SimCLR 0.1, MoCo v2 0.2.
+
+    Returns:
+        Scalar in nats; ln K when queries and keys are unrelated.
+
+    Raises:
+        ValueError: widths differ, or ``temperature`` is not positive.
+
+    >>> z = torch.eye(4)
+    >>> round(info_nce(z, z, torch.arange(4), temperature=0.1).item(), 4)
+    0.0001
+    """
+    return F.cross_entropy(_similarities(query, keys, temperature), positive)
+
+
+def nt_xent(one: Tensor, two: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Normalised temperature-scaled cross-entropy over both directions of a pair of views.
+
+    Eq. 1 of Chen et al., 2020 (arXiv:2002.05709): every projection looks for the other view of
+    its sample among the 2B - 1 other projections of the batch, those of all ranks included and
+    with gradient to all of them. The mean over the 2B projections is taken, which is half of
+    the authors' TensorFlow sum over both directions.
+
+    Args:
+        one: (B, D) projections of the first views on this rank, any scale.
+        two: (B, D) projections of the second views, row for row the same samples.
+        temperature: > 0, no unit; smaller sharpens. 0.1 on ImageNet, 0.5 on CIFAR.
+
+    Returns:
+        The loss, a scalar in nats, ln(2B - 1) for unrelated projections; and, detached, the
+        share of projections whose nearest other one is their positive.
+
+    Raises:
+        ValueError: shapes differ, or ``temperature`` is not positive.
+
+    >>> z = torch.eye(4)
+    >>> loss, found = nt_xent(z, z, temperature=0.1)
+    >>> round(loss.item(), 4), found.item()
+    (0.0003, 1.0)
+    """
+    if one.shape != two.shape:
+        raise ValueError(f"views have different shapes: {tuple(one.shape)}, {tuple(two.shape)}")
+    size = len(one)
+    own = full(torch.stack([one, two], dim=1))  # (B, 2, D), so that gathering keeps pairs together
+    everyone = gather_rows(own).flatten(0, 1)  # (2B over all ranks, D)
+    logits = _similarities(own.flatten(0, 1), everyone, temperature)  # (2B, 2B over all ranks)
+    mine = torch.arange(2 * size, device=logits.device) + rank() * 2 * size
+    itself = F.one_hot(mine, logits.shape[1]).bool()
+    logits = logits.masked_fill(itself, -torch.inf)
+    positive = mine ^ 1  # rows 2i and 2i + 1 are the views of sample i
+    found = (logits.detach().argmax(1) == positive).float().mean()
+    return F.cross_entropy(logits, positive), found
+
+
+def _similarities(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Return cosine similarities over the temperature, in fp32 or wider, (B, K)."""
+    if query.shape[-1] != keys.shape[-1]:
+        raise ValueError(f"queries have width {query.shape[-1]}, keys {keys.shape[-1]}")
+    if temperature <= 0:
+        raise ValueError(f"temperature={temperature} must be > 0")
+    with no_autocast(query):
+        query = F.normalize(full(query), dim=-1)
+        keys = F.normalize(full(keys), dim=-1)
+        return query @ keys.T / temperature
