@@ -198,7 +198,7 @@ def _write_text(items: Iterable[Item], folder: Path) -> None:
     import pyarrow.parquet as pq
 
     everything = list(items)
-    columns = ("name", "content", "label", "group")
+    columns = ["name", "content", "label", "group"]
     if not any(item.label for item in everything):
         columns = columns[:2]
     for file, test in (("pool.parquet", False), ("test.parquet", True)):
