@@ -1,0 +1,134 @@
+"""Does it learn, or does it cheat? Numbers that show collapse, and words that explain it.
+
+A falling loss proves nothing for methods that make their own targets. What shows collapse is
+how features of fixed held-out samples are spread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PATIENCE = 3
+"""Checks in a row that must agree before a run is called collapsed."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at the features of the watched samples.
+
+    Args:
+        spread: standard deviation per dimension of L2-normalised features times sqrt(D);
+            1 when they fill the sphere, 0 when all are one point.
+        effective_rank: RankMe (Garrido et al., 2023, arXiv:2210.02885): exp of the entropy of
+            the singular values; 1 when one direction is used, at most min(N, D).
+        mean_cosine: mean cosine of pairs of different samples.
+    """
+
+    spread: float
+    effective_rank: float
+    mean_cosine: float
+
+
+def read_features(features: Tensor) -> Reading:
+    """Measure features, (N, D) with N >= 2.
+
+    >>> reading = read_features(torch.eye(8))
+    >>> round(reading.effective_rank, 3), round(reading.mean_cosine, 3)
+    (8.0, 0.0)
+    >>> round(read_features(torch.ones(8, 4)).spread, 6)
+    0.0
+    """
+    z = F.normalize(features.float(), dim=1)
+    count = len(z)
+    spread = float(z.std(dim=0, correction=0).mean() * math.sqrt(z.shape[1]))
+    values = torch.linalg.svdvals(features.float())
+    share = values / values.sum().clamp_min(1e-12) + 1e-7
+    rank = float(torch.exp(-(share * share.log()).sum()))
+    cosine = float((z.sum(0).square().sum() - count) / (count * (count - 1)))
+    return Reading(spread, rank, cosine)
+
+
+@dataclass
+class Health:
+    """Watches a run and says in words when it goes wrong.
+
+    Args:
+        method: name, for the words.
+        chance: loss of knowing nothing in nats, or None.
+        unigram: entropy of single tokens in nats (text), or None.
+    """
+
+    method: str
+    chance: float | None = None
+    unigram: float | None = None
+    first: Reading | None = None
+    streaks: dict[str, int] = field(default_factory=dict)
+
+    def check(
+        self, reading: Reading, parts: Mapping[str, float], loss: float, progress: float
+    ) -> list[str]:
+        """Return the sentences that hold now; collapse needs `PATIENCE` checks in a row."""
+        self.first = self.first or reading
+        signs = {
+            "point": self._one_point(reading, parts),
+            "uniform": self._uniform(parts),
+            "constant": self._constant(parts),
+            "line": reading.effective_rank < 1.5 and self.first.effective_rank > 3,
+            "chance": progress > 0.3 and self._at_chance(loss),
+            "unigram": progress > 0.3 and self._at_unigram(loss),
+        }
+        for name, seen in signs.items():
+            self.streaks[name] = self.streaks.get(name, 0) + 1 if seen else 0
+        return [WORDS[n] for n, count in self.streaks.items() if count >= PATIENCE]
+
+    def collapsed(self) -> bool:
+        """Return whether a sign that stops a run has held long enough."""
+        return any(self.streaks.get(name, 0) >= PATIENCE for name in STOPPING)
+
+    def _one_point(self, reading: Reading, parts: Mapping[str, float]) -> bool:
+        projected = parts.get("projection_spread", 1.0)
+        start = self.first.spread if self.first else reading.spread
+        return projected < 0.02 or reading.spread < min(0.01, 0.2 * start)
+
+    def _uniform(self, parts: Mapping[str, float]) -> bool:
+        """Every sample's target is the uniform distribution: nothing to match."""
+        entropy, classes = parts.get("target_entropy"), parts.get("prototypes")
+        return bool(entropy is not None and classes and entropy > math.log(classes) * 0.9995)
+
+    def _constant(self, parts: Mapping[str, float]) -> bool:
+        """The mean target has almost no entropy: all samples share one prototype."""
+        entropy, classes = parts.get("entropy"), parts.get("prototypes")
+        return bool(entropy is not None and classes and entropy < 0.02 * math.log(classes))
+
+    def _at_chance(self, loss: float) -> bool:
+        return self.chance is not None and abs(loss - self.chance) < 0.002 * self.chance
+
+    def _at_unigram(self, loss: float) -> bool:
+        return self.unigram is not None and loss > 0.98 * self.unigram
+
+
+STOPPING = ("point", "uniform", "constant", "line")
+
+WORDS: Mapping[str, str] = {
+    "point": "The features are collapsing to one point: all samples look the same to the "
+    "encoder. Usual causes: a rate that is too high, a teacher without momentum, no centring or "
+    "no stop-gradient. Try optim.lr divided by 3, or a longer optim.warmup.",
+    "line": "The features are collapsing to one direction (effective rank below 1.5). Try "
+    "optim.lr divided by 3, or a larger loop.batch.",
+    "uniform": "The targets are uniform over all prototypes: the teacher says nothing. Try a "
+    "lower teacher temperature, fewer prototypes, or a faster teacher (lower momentum).",
+    "constant": "All samples share one prototype: the centre does not hold them apart. Try a "
+    "faster centre (lower centre momentum) or a higher teacher temperature.",
+    "chance": "After a third of the run the loss is still that of knowing nothing. Try a higher "
+    "optim.lr, a lower temperature, or look with `unlabeled inspect` whether the views still "
+    "show the sample.",
+    "unigram": "After a third of the run the loss is still that of single-token frequencies: "
+    "context is not used. Try a higher optim.lr or more steps; check for repeated documents "
+    "with `unlabeled inspect`.",
+}

@@ -1,0 +1,144 @@
+"""From a configuration to samples: find, split once, remember, and check on every resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlabeled import device
+from unlabeled.config import RunConfig, TextConfig
+from unlabeled.data.find import Source, find
+from unlabeled.data.loader import Samples, plain_batch
+from unlabeled.data.read import Pool
+from unlabeled.errors import DataError
+from unlabeled.journal import read_json, write_json
+from unlabeled.modalities.base import Modality
+from unlabeled.runs import DATA, build_modality, check_unchanged
+
+WATCHED = 256
+"""How many held-out samples health looks at."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Samples that a run trains on and those it watches.
+
+    Args:
+        samples: the pre-training pool.
+        modality: how its samples are read and cut.
+        watched: (B, ...) undistorted held-out samples, as the encoder sees them.
+        unigram: entropy of single tokens in nats (text).
+        record: what data.json holds.
+    """
+
+    samples: Samples
+    modality: Modality
+    watched: Tensor
+    unigram: float | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(config: RunConfig, folder: Path) -> Prepared:
+    """Make, or open again, the samples of a run; rank 0 does the work first.
+
+    Raises:
+        DataError: the data cannot be used or changed since the run began.
+    """
+    if device.rank() == 0:
+        found = _prepare(config, folder)
+        device.barrier()
+        return found
+    device.barrier()
+    return _prepare(config, folder)
+
+
+def _prepare(config: RunConfig, folder: Path) -> Prepared:
+    source = find(config.data.path, config.data.kind, config.data.column)
+    before = read_json(folder / DATA)
+    check_unchanged(source, before)
+    if isinstance(config.modality, TextConfig):
+        return _prepare_text(config, folder, source, before)
+    return _prepare_images(config, folder, source, before)
+
+
+def _prepare_images(
+    config: RunConfig, folder: Path, source: Source, before: dict[str, Any]
+) -> Prepared:
+    modality = build_modality(config, folder)
+    pool, held_out, record = _split(config, folder, source, before)
+    quarantine = folder / "quarantine.jsonl"
+    samples = Pool(source, modality, pool, config.data.bad_budget, quarantine)
+    _enough(len(pool), config, source)
+    # With nothing held out, the pool's own samples still show collapse.
+    aside = held_out if len(held_out) >= 16 else pool
+    watching = Pool(source, modality, aside[:WATCHED], config.data.bad_budget, quarantine)
+    watched = plain_batch(watching, modality, list(range(len(watching))))
+    return Prepared(samples, modality, watched, None, record)
+
+
+def _split(
+    config: RunConfig, folder: Path, source: Source, before: dict[str, Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, Any]]:
+    from unlabeled.data.split import split
+
+    place = folder / "data"
+    if before and (place / "held_out.npy").exists():
+        pool = np.load(place / "pool.npy", allow_pickle=False)
+        return pool, np.load(place / "held_out.npy", allow_pickle=False), before
+    parts = split(source, config.data.held_out, config.data.deduplicate, config.loop.seed)
+    place.mkdir(parents=True, exist_ok=True)
+    np.save(place / "pool.npy", parts.pool, allow_pickle=False)
+    np.save(place / "held_out.npy", parts.held_out, allow_pickle=False)
+    record = {
+        "path": config.data.path,
+        "kind": config.data.kind,
+        "fingerprint": source.fingerprint,
+        "samples": len(source),
+        "pool": len(parts.pool),
+        "held_out": len(parts.held_out),
+        "duplicates": parts.duplicates,
+    }
+    write_json(folder / DATA, record)
+    return parts.pool, parts.held_out, record
+
+
+def _prepare_text(
+    config: RunConfig, folder: Path, source: Source, before: dict[str, Any]
+) -> Prepared:
+    from unlabeled.data.text import prepare_text
+
+    assert isinstance(config.modality, TextConfig)
+    train, held_out, modality, statistics = prepare_text(
+        source, config.modality, folder, config.loop.seed, config.data.held_out
+    )
+    record = before or {
+        "path": config.data.path,
+        "kind": "text",
+        "fingerprint": source.fingerprint,
+        "samples": len(source),
+        "pool": len(train),
+        "held_out": len(held_out),
+        **{k: v for k, v in statistics.items() if isinstance(v, int | float | str)},
+    }
+    if not before:
+        write_json(folder / DATA, record)
+    samples = Pool(train, modality, np.arange(len(train)), 0.0, None)
+    _enough(len(train), config, source)
+    aside = held_out if len(held_out) >= 16 else train
+    watching = Pool(aside, modality, np.arange(min(len(aside), WATCHED // 4)), 0.0, None)
+    watched = plain_batch(watching, modality, list(range(len(watching))))
+    unigram = statistics.get("unigram_entropy")
+    return Prepared(samples, modality, watched, unigram, record)
+
+
+def _enough(count: int, config: RunConfig, source: Source) -> None:
+    if count < 2:
+        raise DataError(
+            f"{config.data.path} leaves {count} usable samples of {len(source)} after duplicates "
+            "and held-out ones; pre-training needs at least 2, and hundreds to be of use."
+        )
