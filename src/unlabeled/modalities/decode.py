@@ -6,6 +6,7 @@ Imports neither torch nor tokenizers, so that looking at a folder is instant.
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -99,11 +100,9 @@ def decode(data: bytes) -> str:
     Raises:
         DataError: more than a tenth of it had to be replaced: it is no text.
 
-    >>> decode(b"caf\\xc3\\xa9 \\xff!")
-    'café \ufffd!'
+    >>> decode(b"caf\\xc3\\xa9 au lait \\xff!")
+    'café au lait \ufffd!'
     """
-    import io
-
     damage = Damage()
     text = "".join(decoded(io.BytesIO(data), damage))
     refuse(damage)

@@ -1,0 +1,142 @@
+"""Looking once at every document: which are empty, unreadable or seen before, and how long.
+
+Documents are read in pieces, so that neither one huge line nor a million empty ones need memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.modalities.decode import Damage, clean, decode, decoded, pieces, refuse
+from unlabeled.errors import DataError
+
+GOOD, EMPTY, BAD, COPY = range(4)
+
+
+class Documents(Protocol):
+    """What is asked of a source of documents.
+
+    A source of large files may also offer ``stream(index) -> BinaryIO | None``, which is then
+    read piece by piece.
+    """
+
+    fingerprint: str
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+
+    def name(self, index: int) -> str:
+        """Return what a document is called in messages."""
+
+    def payload(self, index: int, epoch: int = 0) -> Any:
+        """Return a document as str or bytes."""
+
+
+def read(source: Documents, index: int, damage: Damage | None = None) -> Iterator[str]:
+    """Yield a document in clean pieces.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    damage = damage if damage is not None else Damage()
+    opener = getattr(source, "stream", None)
+    stream: BinaryIO | None = opener(index) if opener is not None else None
+    if stream is not None:
+        with stream:
+            for text in decoded(stream, damage):
+                yield from pieces(text)
+        return
+    payload = source.payload(index)
+    text = decode(payload) if isinstance(payload, bytes) else str(payload)
+    for piece in pieces(text):
+        yield clean(piece, damage)
+
+
+@dataclass
+class Survey:
+    """What is known of each document: its state, a hash of its text, its length."""
+
+    state: NDArray[np.int8]
+    digest: NDArray[np.uint64]
+    characters: NDArray[np.int64]
+    num_bytes: NDArray[np.int64]
+    replaced: int = 0
+    bad: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def good(self) -> NDArray[np.int64]:
+        """Return the documents that are used, in order."""
+        return np.flatnonzero(self.state == GOOD)
+
+    def count(self, state: int) -> int:
+        """Return how many documents are in a state."""
+        return int((self.state == state).sum())
+
+
+def survey(source: Documents, deduplicate: bool = True) -> Survey:
+    """Read every document once; later copies of a text are marked as such."""
+    count = len(source)
+    found = Survey(
+        np.zeros(count, np.int8),
+        np.zeros(count, np.uint64),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+    )
+    for index in range(count):
+        _look(source, index, found)
+    if deduplicate:
+        good = found.good
+        first = np.zeros(len(good), bool)
+        first[np.unique(found.digest[good], return_index=True)[1]] = True
+        found.state[good[~first]] = COPY
+    return found
+
+
+def _look(source: Documents, index: int, found: Survey) -> None:
+    """Fill in one document."""
+    damage, blank = Damage(), True
+    digest = hashlib.blake2b(digest_size=8)
+    try:
+        for piece in read(source, index, damage):
+            data = piece.encode("utf-8")
+            digest.update(data)
+            blank = blank and not piece.strip()
+            found.characters[index] += len(piece)
+            found.num_bytes[index] += len(data)
+        refuse(damage)
+    except DataError as error:
+        found.state[index] = BAD
+        found.bad.append({"name": source.name(index), "index": index, "reason": str(error)})
+        return
+    found.replaced += damage.replaced
+    found.state[index] = EMPTY if blank else GOOD
+    found.digest[index] = int.from_bytes(digest.digest(), "little")
+
+
+def quarantine(found: Survey, folder: Path, budget: float) -> None:
+    """Write down the unreadable documents.
+
+    Raises:
+        DataError: they are more than the budget allows.
+    """
+    if not found.bad:
+        return
+    path = folder / "quarantine.jsonl"
+    with path.open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(line) + "\n" for line in found.bad)
+    share = len(found.bad) / len(found.state)
+    if share > budget:
+        worst = found.bad[0]
+        raise DataError(
+            f"{len(found.bad)} of {len(found.state)} documents cannot be used ({share:.1%}; "
+            f"data.bad_budget allows {budget:.1%}). The first is {worst['name']}: "
+            f"{worst['reason']} All are listed in {path}."
+        )

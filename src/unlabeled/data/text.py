@@ -1,0 +1,230 @@
+"""Documents to token rows: survey, split, tokenizer, token files; once, in bounded memory.
+
+The order matters: duplicates go before the split, the split goes by document before anything is
+learned from the text, the tokenizer is trained on the training part alone, and only then is text
+cut into rows. So nothing of a held-out document is ever seen. (The alphabet of a character
+tokenizer is that of the whole text: it must be able to spell it.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.config import TextConfig
+from unlabeled.modalities import tokenizer as tokenizers
+from unlabeled.data.survey import BAD, COPY, EMPTY, Documents, Survey, quarantine, read, survey
+from unlabeled.data.tokens import TokenRows, checksum
+from unlabeled.data.tokenwriter import KEPT_BYTES, write_tokens
+from unlabeled.errors import DataError
+from unlabeled.modalities.text import Text
+from unlabeled.rng import mix
+
+FORMAT = 1
+TOKENIZER_BYTES = 32_000_000
+"""Most text that a tokenizer is trained on; a larger corpus is sampled."""
+FEW_DOCUMENTS = 20
+"""With fewer documents, the special token before a document is too rare to be learned."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Documents of one part; of the first and the last, perhaps only some characters."""
+
+    source: Documents
+    documents: NDArray[np.int64]
+    first: int = 0
+    last: int | None = None
+
+    def texts(self, position: int) -> Iterator[str]:
+        """Yield one document in pieces."""
+        start = self.first if position == 0 else 0
+        stop = self.last if position == len(self.documents) - 1 else None
+        for piece in read(self.source, int(self.documents[position])):
+            cut = piece[max(start, 0) : stop]
+            start, stop = start - len(piece), stop and max(stop - len(piece), 0)
+            if cut:
+                yield cut
+            if stop == 0:
+                return
+
+    def __iter__(self) -> Iterator[Iterator[str]]:
+        """Yield documents."""
+        return (self.texts(position) for position in range(len(self.documents)))
+
+
+def divide(
+    source: Documents, found: Survey, how: str, held_out: float
+) -> tuple[dict[str, Part], str]:
+    """Return the training part, the held-out part, and how they were split.
+
+    A document is held out when the hash of its text says so: adding documents moves none. Where
+    that leaves one part empty (few documents), the tail of the text is held out instead.
+    """
+    good = found.good
+    if held_out == 0:
+        return {"train": Part(source, good), "held_out": Part(source, good[:0])}, "none"
+    if how == "document":
+        chosen = found.digest[good] < np.uint64(held_out * float(2**64 - 2**11))
+        if chosen.any() and not chosen.all():
+            parts = {"train": Part(source, good[~chosen]), "held_out": Part(source, good[chosen])}
+            return parts, "document"
+    ends = np.cumsum(found.characters[good])
+    border = int(ends[-1] * (1 - held_out))  # the first 90 % and the last 10 % of nanoGPT
+    inside = int(np.searchsorted(ends, border, side="right"))
+    offset = border - (int(ends[inside - 1]) if inside else 0)
+    train = Part(source, good[: inside + (offset > 0)], last=offset or None)
+    return {"train": train, "held_out": Part(source, good[inside:], first=offset)}, "tail"
+
+
+def _sampled(part: Part, found: Survey) -> Iterator[str]:
+    """Yield the pieces that a tokenizer is trained on: all, or a fixed random share of them."""
+    share = TOKENIZER_BYTES / max(int(found.num_bytes[part.documents].sum()), 1)
+    for position, texts in enumerate(part):
+        digest = int(found.digest[part.documents[position]])
+        for number, piece in enumerate(texts):
+            if share >= 1 or mix(digest, number) < share * 2**64:
+                yield piece
+
+
+def _tokenizer(config: TextConfig, parts: dict[str, Part], found: Survey, folder: Path) -> None:
+    """Train or copy the tokenizer into the run folder."""
+    given = Path(config.tokenizer)
+    if config.tokenizer not in tokenizers.KINDS and given.is_dir():
+        tokenizers.load(given).save_pretrained(str(folder))
+        return
+    if config.tokenizer == "char":
+        texts: Iterator[str] = chain.from_iterable(chain(*parts.values()))
+    else:
+        texts = _sampled(parts["train"], found)
+    opens = len(parts["train"].documents) >= FEW_DOCUMENTS
+    trained = tokenizers.train(config.tokenizer, texts, config.vocab_size, config.length, opens)
+    trained.save_pretrained(str(folder))
+
+
+def _asked(source: Documents, config: TextConfig, seed: int, held_out: float) -> str:
+    """Return a hash of everything that the token files depend on."""
+    asked = {
+        "format": FORMAT,
+        "data": source.fingerprint,
+        "text": config.model_dump(),
+        "seed": seed,
+        "held_out": held_out,
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def prepare_text(
+    source: Documents,
+    config: TextConfig,
+    folder: Path,
+    seed: int,
+    held_out: float,
+    bad_budget: float = 1.0,
+    deduplicate: bool = True,
+) -> tuple[TokenRows, TokenRows, Text, dict[str, Any]]:
+    """Make, or find again, the tokenizer and the token rows of a run.
+
+    Writes ``folder/tokenizer`` (opened by `AutoTokenizer`) and ``folder/tokens``: for each part
+    the tokens, where documents begin, what is known of them with checksums, and the beginning of
+    its text for the baselines.
+
+    Args:
+        source: the documents.
+        config: tokenizer, vocabulary, length of a row, how to split.
+        folder: the run folder.
+        seed: of the shift of the training rows.
+        held_out: share of the documents (of the characters, for a tail) kept out.
+        bad_budget: share of unreadable documents above which this fails.
+        deduplicate: whether later copies of a document are dropped.
+
+    Returns:
+        Training rows, held-out rows, the modality, and statistics (JSON).
+
+    Raises:
+        DataError: nothing to train on, too many bad documents, or files that do not fit the data.
+    """
+    folder = Path(folder)
+    stamp = folder / "tokens" / "prepared.json"
+    asked = _asked(source, config, seed, held_out)
+    if not stamp.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        found = survey(source, deduplicate)
+        quarantine(found, folder, bad_budget)
+        _prepare(source, found, config, folder, held_out, asked)
+    statistics = json.loads(stamp.read_text("utf-8"))
+    if statistics.pop("asked") != asked:
+        raise DataError(
+            f"The tokens in {stamp.parent} were made from other data or other text options. "
+            "Start a new run, or delete that folder."
+        )
+    rows, rows_held_out = open_rows(folder, config.length, seed)
+    for part in (rows, rows_held_out):
+        part.verify()
+    for name, value in statistics["tokenizer"].items():
+        if checksum(folder / "tokenizer" / name) != value:
+            raise DataError(f"{folder / 'tokenizer' / name} was changed after the tokens were made.")
+    return rows, rows_held_out, Text(config, folder / "tokenizer"), statistics
+
+
+def open_rows(folder: Path, length: int, seed: int) -> tuple[TokenRows, TokenRows]:
+    """Open the training rows and the held-out rows of a run folder."""
+    tokens = Path(folder) / "tokens"
+    return (
+        TokenRows(tokens / "train.bin", length, seed),
+        TokenRows(tokens / "held_out.bin", length, seed, fixed=True),
+    )
+
+
+def _prepare(
+    source: Documents, found: Survey, config: TextConfig, folder: Path, held_out: float, asked: str
+) -> None:
+    """Write tokenizer, tokens and, last, the stamp that says that they are complete."""
+    if not len(found.good):
+        raise DataError(
+            f"There is no text: {found.count(EMPTY)} documents are empty and {found.count(BAD)} "
+            "are unreadable."
+        )
+    parts, split = divide(source, found, config.split, held_out)
+    _tokenizer(config, parts, found, folder / "tokenizer")
+    text = Text(config, folder / "tokenizer")
+    written = {
+        name: write_tokens(part, text, folder / "tokens" / f"{name}.bin", KEPT_BYTES[name])
+        for name, part in parts.items()
+    }
+    _check_length(written["train"]["tokens"], config.length)
+    statistics = {
+        "asked": asked,
+        "split": split,
+        "documents": {name: len(part.documents) for name, part in parts.items()},
+        "empty": found.count(EMPTY),
+        "duplicates": found.count(COPY),
+        "quarantined": found.count(BAD),
+        "replaced": found.replaced,
+        "vocab_size": text.vocab_size,
+        "parts": written,
+        "unigram_entropy": written["train"]["unigram_entropy"],
+        "tokenizer": {
+            path.name: checksum(path) for path in sorted((folder / "tokenizer").glob("*.json"))
+        },
+    }
+    stamp = folder / "tokens" / "prepared.json"
+    stamp.with_suffix(".part").write_text(json.dumps(statistics, indent=1), "utf-8")
+    os.replace(stamp.with_suffix(".part"), stamp)
+
+
+def _check_length(num_tokens: int, length: int) -> None:
+    if num_tokens < length:
+        raise DataError(
+            f"The text has {num_tokens} tokens, fewer than one row of modality.length={length}. "
+            f"Give more text, or set modality.length to at most {num_tokens}."
+        )

@@ -1,0 +1,167 @@
+"""Text: a sample is a row of tokens in which several documents may lie one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlabeled.config import TextConfig
+from unlabeled.modalities.decode import PIECE, Damage, clean, decode
+from unlabeled.errors import DataError
+from unlabeled.modalities.base import Modality
+from unlabeled.types import View
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class Text(Modality):
+    """Rows of tokens, and the tokenizer that made them.
+
+    A view is int64 (3, T): token ids; the running number of the document inside the row (-1 at
+    padding); the token that follows in the same document (-1 where nothing is to be predicted).
+    Encoders read the first two.
+
+    Args:
+        config: how text is read.
+        tokenizer_folder: the run's tokenizer.
+
+    Attributes:
+        opens: tokens that begin every document.
+        closes: tokens that end every document; where there are none, what opens the next
+            document is also what a generator must predict at the end.
+    """
+
+    name = "text"
+    suffixes = frozenset({".txt", ".text", ".md", ".rst", ".log"})
+
+    def __init__(self, config: TextConfig, tokenizer_folder: Path | None = None) -> None:
+        self.config = config
+        self.folder = Path(tokenizer_folder or config.tokenizer)
+        self._tokenizer: PreTrainedTokenizerFast | None = None
+        tokenizer = self.tokenizer
+        self.vocab_size = len(tokenizer)
+        self.pad_id: int | None = tokenizer.pad_token_id
+        self.mask_id: int | None = tokenizer.mask_token_id
+        self.unknown_id: int | None = tokenizer.unk_token_id
+        paired = tokenizer.cls_token_id is not None and tokenizer.sep_token_id is not None
+        edge = tokenizer.eos_token_id if not paired else tokenizer.sep_token_id
+        self.eos_id: int | None = edge
+        self.closes: list[int] = [edge] if paired else []
+        self.opens: list[int] = [tokenizer.cls_token_id] if paired else [edge] * (edge is not None)
+        self.special_ids: tuple[int, ...] = tuple(sorted(set(tokenizer.all_special_ids)))
+        self._words: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the tokenizer out: workers cut rows that are tokens already."""
+        return {**self.__dict__, "_tokenizer": None}
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """Return the tokenizer, opened when first needed."""
+        from unlabeled.modalities.tokenizer import load
+
+        if self._tokenizer is None:
+            self._tokenizer = load(self.folder)
+            # The name of a special token inside a document is text like any other.
+            self._tokenizer.backend_tokenizer.encode_special_tokens = True
+        return self._tokenizer
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of pieces of documents, without special tokens."""
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        encoded = backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encoded]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens; special tokens say nothing."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    @property
+    def starts_documents(self) -> bool:
+        """Return whether the tokenizer puts a special token before a document."""
+        return bool(self.tokenizer.num_special_tokens_to_add())
+
+    def encode_documents(self, texts: Sequence[str], length: int | None = None) -> Tensor:
+        """Return one padded row for each document.
+
+        Args:
+            texts: documents; what lies beyond `length` tokens is cut off.
+            length: most tokens in a row; the config's by default.
+
+        Returns:
+            (B, 2, T) int64 with T <= length the longest row: ids and document number, which is
+            0, or -1 at padding. At least one token in each row is real.
+        """
+        length = length or self.config.length
+        limit = max(PIECE, 16 * length)
+        bodies = self.encode([clean(text[:limit], Damage()) for text in texts])
+        opens = self.opens if self.starts_documents or not self.closes else []
+        opens = opens if self.starts_documents else []
+        closes = self.closes if self.starts_documents else []
+        room = length - len(opens) - len(closes)
+        rows = [[*opens, *body[:room], *closes] or self.opens or [0] for body in bodies]
+        width = max(map(len, rows), default=1)
+        x = torch.full((len(rows), 2, width), -1, dtype=torch.int64)
+        x[:, 0] = self.pad_id or 0
+        for number, row in enumerate(rows):
+            x[number, 0, : len(row)] = torch.tensor(row)
+            x[number, 1, : len(row)] = 0
+        return x  # (B, 2, T)
+
+    def begins_word(self) -> Tensor:
+        """Return for each token whether a word begins with it, (K,) bool."""
+        if self._words is None:
+            words = self.tokenizer.convert_ids_to_tokens(list(range(self.vocab_size)))
+            if any(word.startswith("##") for word in words):
+                begins = [not word.startswith("##") for word in words]
+            else:
+                begins = [not word[:1].isalpha() or word.startswith("Ġ") for word in words]
+            self._words = torch.tensor(begins)
+            self._words[list(self.special_ids)] = True
+        return self._words
+
+    def read(self, payload: Any) -> NDArray[np.int32]:
+        """Return the row: a row of tokens is itself, a document becomes one padded row."""
+        if isinstance(payload, np.ndarray):
+            if payload.ndim != 2 or payload.shape[0] < 2:
+                raise DataError(f"a row of tokens has the shape (3, T), not {payload.shape}.")
+            return payload
+        text = decode(payload) if isinstance(payload, bytes) else str(payload)
+        return self.encode_documents([text])[0].numpy().astype(np.int32)
+
+    def cut(self, raw: NDArray[np.int32], view: View, rng: np.random.Generator) -> Tensor:
+        """Return the row itself, `view.count` times, (count, 3, T)."""
+        row = torch.from_numpy(raw.astype(np.int64))
+        return row[None].expand(view.count, *row.shape)
+
+    def distort(self, cuts: Tensor, view: View, keys: Tensor) -> Tensor:
+        """Return the cuts: what is hidden is drawn by the method."""
+        return cuts
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Return the token ids, (B, 2 or 3, T) -> (B, T, 1)."""
+        return x[:, 0, :, None]
+
+    def plain_features(self, raws: Sequence[Any]) -> dict[str, NDArray[np.float32]]:
+        """Return the latent semantic analysis of documents or rows, (N, <= 128)."""
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        texts = [raw if isinstance(raw, str) else self.decode(raw[0][raw[1] >= 0]) for raw in raws]
+        weights = TfidfVectorizer(sublinear_tf=True, max_features=50_000).fit_transform(texts)
+        width = min(128, min(weights.shape) - 1)
+        reduced = TruncatedSVD(width, random_state=0).fit_transform(weights)
+        return {"lsa": reduced.astype(np.float32)}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is needed to rebuild this modality."""
+        return {"kind": self.name, **self.config.model_dump()}

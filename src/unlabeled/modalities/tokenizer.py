@@ -1,0 +1,178 @@
+"""Training a tokenizer on the data, saved as a folder that `AutoTokenizer` opens.
+
+Byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2), WordPiece (BERT),
+characters, bytes. Whatever the kind, every document begins with one special token, so that its
+first word can be predicted, and ends with one, so that a generator learns to stop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlabeled.errors import ConfigError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+KINDS = ("bpe", "wordpiece", "char", "byte")
+
+EDGE, PAD, MASK, UNKNOWN = "<|endoftext|>", "<|pad|>", "<|mask|>", "<|unknown|>"
+BERT = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+
+
+def train(
+    kind: str, texts: Iterable[str], vocab_size: int, length: int, opens: bool = True
+) -> PreTrainedTokenizerFast:
+    """Train a tokenizer.
+
+    Args:
+        kind: one of `KINDS`.
+        texts: pieces of documents; read once.
+        vocab_size: most entries, special ones included.
+        length: tokens in a row, written down as the model's longest input.
+        opens: whether encoding puts the special token before a document. False for a corpus of
+            so few documents that its meaning cannot be learned.
+
+    Raises:
+        ConfigError: a vocabulary too small for the kind.
+    """
+    makers = {"bpe": _bpe, "byte": _byte, "char": _char, "wordpiece": _wordpiece}
+    if kind not in makers:
+        raise UsageError(
+            f"modality.tokenizer={kind!r} is neither one of {', '.join(KINDS)} nor a folder with "
+            f"a tokenizer.{nearest(kind, KINDS)}"
+        )
+    tokenizer = makers[kind](texts, vocab_size)
+    names = BERT if kind == "wordpiece" else {"pad": PAD, "mask": MASK, "bos": EDGE, "eos": EDGE}
+    if kind == "char":
+        names = {**names, "unk": UNKNOWN}
+    return _wrap(tokenizer, names, length, opens)
+
+
+def _wrap(
+    tokenizer: Any, names: dict[str, str], length: int, opens: bool
+) -> PreTrainedTokenizerFast:
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    if "cls" in names:
+        template = f"{names['cls']} $A {names['sep']}"
+        pair = f"{template} $B:1 {names['sep']}:1"
+        edges = [names["cls"], names["sep"]]
+    else:
+        template, pair, edges = f"{EDGE} $A", f"{EDGE} $A $B", [EDGE]
+    if opens or "cls" in names:
+        tokenizer.post_processor = TemplateProcessing(
+            single=template,
+            pair=pair,
+            special_tokens=[(word, tokenizer.token_to_id(word)) for word in edges],
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=length,
+        clean_up_tokenization_spaces=False,
+        **{f"{role}_token": word for role, word in names.items()},
+    )
+
+
+def _check_size(kind: str, vocab_size: int, least: int) -> None:
+    if vocab_size < least:
+        raise ConfigError(
+            f"modality.vocab_size={vocab_size} is too small: a {kind} tokenizer needs at least "
+            f"{least} entries."
+        )
+
+
+def _bpe(texts: Iterable[str], vocab_size: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    _check_size("bpe", vocab_size, 256 + 3)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[EDGE, PAD, MASK],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+        max_token_length=64,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _byte(texts: Iterable[str], vocab_size: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    del texts
+    _check_size("byte", vocab_size, 256 + 3)
+    words = [EDGE, PAD, MASK, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({word: index for index, word in enumerate(words)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([EDGE, PAD, MASK])
+    return tokenizer
+
+
+def _char(texts: Iterable[str], vocab_size: int) -> Any:
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    special = [EDGE, PAD, MASK, UNKNOWN]
+    _check_size("char", vocab_size, len(special) + 1)
+    letters = sorted(word for word, _ in counts.most_common(vocab_size - len(special)))
+    words = {word: index for index, word in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+def _wordpiece(texts: Iterable[str], vocab_size: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    _check_size("wordpiece", vocab_size, 64)
+    tokenizer = Tokenizer(models.WordPiece(unk_token=BERT["unk"]))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(BERT.values()),
+        limit_alphabet=max(vocab_size // 8, 32),
+        show_progress=False,
+        continuing_subword_prefix="##",
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def load(folder: Path) -> PreTrainedTokenizerFast:
+    """Open a folder with a tokenizer, without network and without running its code.
+
+    Raises:
+        UsageError: the folder holds no fast tokenizer.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # Said aloud, because the library otherwise prints a warning in every forked data worker.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.txt").is_file():
+        raise UsageError(
+            f"{folder} holds no tokenizer (tokenizer.json). Give a folder written by "
+            "save_pretrained, or train one: modality.tokenizer=bpe or wordpiece."
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{folder} holds no tokenizer that can be opened: {error}.") from None
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UsageError(f"{folder} holds a slow tokenizer; save it as a fast one first.")
+    return tokenizer
