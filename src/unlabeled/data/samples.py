@@ -3,8 +3,8 @@
 None of it is part of this package. A set is written once, the way people have theirs on disk
 (images in a folder beside a `labels.csv`, text in Parquet), and found again afterwards:
 
-    FOLDER/digits/  pool/*.png  test/*.png  labels.csv (path, label, split, group)  set.json
-    FOLDER/brown/   pool.parquet  test.parquet (name, text, label, group)           set.json
+    FOLDER/digits/  pool/*.png  labels.csv (path, label, group)  test/CLASS/*.png  set.json
+    FOLDER/brown/   pool.parquet  test.parquet  (name, text, label, group)         set.json
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class SampleSet:
     Args:
         name: which one it is.
         path: what to pre-train on; holds no test sample.
-        labels: csv (with a column `split`) or parquet with labels; None where there are none.
+        labels: csv or parquet with the labels of `path`; None where there are none.
         kind: `image` or `text`.
         licence: one line, to be printed.
-        test: labelled test samples, where they are not rows of `labels`.
+        test: labelled samples to score on: class folders or parquet; None where there are none.
         note: a sentence to print, such as why another set was taken; may be empty.
     """
 
@@ -144,17 +144,12 @@ def _is_complete(place: Path, name: str) -> bool:
 def _describe(name: str, place: Path) -> SampleSet:
     recipe = SETS[name]
     if recipe.kind == "image":
-        return SampleSet(name, place / "pool", place / "labels.csv", "image", recipe.licence)
-    labelled = (place / "test.parquet").exists()
-    pool, test = place / "pool.parquet", place / "test.parquet"
-    return SampleSet(
-        name,
-        pool,
-        pool if labelled else None,
-        "text",
-        recipe.licence,
-        test if labelled else None,
-    )
+        pool, labels, test = place / "pool", place / "labels.csv", place / "test"
+    else:
+        pool, labels, test = place / "pool.parquet", place / "pool.parquet", place / "test.parquet"
+    if not test.exists():
+        return SampleSet(name, pool, None, recipe.kind, recipe.licence)
+    return SampleSet(name, pool, labels, recipe.kind, recipe.licence, test)
 
 
 def _make(name: str, recipe: Recipe, place: Path) -> None:
@@ -183,14 +178,15 @@ def _write_images(items: Iterable[Item], folder: Path) -> None:
     from PIL import Image
 
     (folder / "pool").mkdir()
-    (folder / "test").mkdir()
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
-        table.writerow(["path", "label", "split", "group"])
+        table.writerow(["path", "label", "group"])
         for item in items:
-            path = f"{'test' if item.test else 'pool'}/{item.name}.png"
+            path = f"{f'test/{item.label}' if item.test else 'pool'}/{item.name}.png"
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.asarray(item.content)).save(folder / path)
-            table.writerow([path, item.label, "test" if item.test else "train", item.group])
+            if not item.test:
+                table.writerow([path, item.label, item.group])
 
 
 def _write_text(items: Iterable[Item], folder: Path) -> None:
