@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 DISTRIBUTION = "unlabeled"
-EXTRAS = {
-    "onnx": ("onnx", "onnxscript", "onnxruntime"),
-    "tensorboard": ("tensorboard",),
-}
+EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 _CORE = ("torch", "torchvision", "timm", "transformers", "datasets", "safetensors", "scikit-learn")
 _FREE_GB = 5.0
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unlabeled.cli import checks, show
+from unlabeled.cli.measure import Labels
 from unlabeled.cli.train import Column, Kind
 from unlabeled.errors import UsageError
 
@@ -19,13 +20,11 @@ Data = Annotated[str, typer.Argument(help="Folder, file or hf://dataset.")]
 
 def finetune(
     run: RunFolder,
-    labels: Annotated[
-        str, typer.Option(help="csv with path,label; a label column; or class folders.")
-    ],
+    labels: Labels = None,
 ) -> None:
     """Train a classifier from a few labels."""
     folder = checks.run(run)
-    checks.labels(labels, folder)
+    labels = checks.labels(labels, folder)
     from unlabeled.api import Encoder
 
     classifier = Encoder.from_pretrained(folder).finetune(labels=labels)

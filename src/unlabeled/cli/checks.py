@@ -6,6 +6,7 @@ says what was given, what is allowed and what to do.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -200,17 +201,37 @@ def free_folder(parent: Path, stem: str) -> Path:
 
 
 def one_path(paths: Sequence[str], config_file: str | None) -> str | None:
-    """Return the one data path; a configuration may name it instead."""
+    """Return the one data path; several files become a list, a configuration may name it."""
     if len(paths) == 1:
         return paths[0]
     if paths:
-        raise UsageError(
-            f"{len(paths)} data paths were given. Give one folder, or a file with the paths, "
-            "one a line."
-        )
+        return str(_list_of(paths))
     if config_file is None:
         raise UsageError("Say which data: unlabeled pretrain DATA (a folder, a file, hf://...).")
     return None
+
+
+def _list_of(paths: Sequence[str]) -> Path:
+    """Write the files that a shell's ``*`` made into a list beside the runs."""
+    for path in paths:
+        if not existing(path).is_file() or "\n" in path:
+            raise UsageError(
+                f"{path} is not a file, and {len(paths)} paths were given. "
+                "Give one folder, or files only."
+            )
+    lines = "".join(f"{Path(path).absolute()}\n" for path in sorted(paths))
+    target = Path("runs") / f"files-{hashlib.sha256(lines.encode()).hexdigest()[:8]}.list"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(lines, encoding="utf-8")
+    return target
+
+
+def kind_of_list(paths: Sequence[str]) -> str | None:
+    """Return ``text`` where several files were given and none is an image or a table."""
+    from unlabeled.modalities.suffixes import TEXT
+
+    found = {Path(path).suffix.lower() for path in paths}
+    return "text" if len(paths) > 1 and found <= TEXT else None
 
 
 def choice(given: str, allowed: Sequence[str], what: str) -> str:
@@ -238,8 +259,21 @@ def writable(path: Path) -> None:
         raise UsageError(f"{path.parent} cannot be written. Name another file with --out.")
 
 
-def labels(path: str, folder: Path) -> None:
-    """Check that labels exist: a file, a folder, or a column of the run's own table."""
-    from unlabeled.data.labels import check_labels
+def labels(given: str | None, folder: Path) -> str | None:
+    """Check that labels can be read and belong to the run's samples.
 
-    check_labels(path, folder)
+    Returns:
+        What was given; ``column:NAME`` where it was the name of a column.
+    """
+    from unlabeled.data.find import find
+    from unlabeled.data.labels import columns_of, read_labelled
+    from unlabeled.runs import Run
+
+    data = Run.open(folder).config.data
+    samples = find(data.path, data.kind, data.column)
+    table = Path(data.path)
+    if given is not None and not Path(given).exists() and table.is_file():
+        known = columns_of(table) if table.suffix != ".txt" else []
+        given = f"column:{given}" if given in known else given
+    read_labelled(given, samples, table=data.path, column=data.column)
+    return given

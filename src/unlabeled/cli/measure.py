@@ -12,13 +12,18 @@ from unlabeled import duration
 from unlabeled.cli import checks, show
 from unlabeled.errors import UsageError
 
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="csv with path,label[,split,group]; a label column; a folder of class folders; "
+        "found in the data if absent."
+    ),
+]
+
 
 def evaluate(
     run: Annotated[str, typer.Argument(help="Folder of a run.")],
-    labels: Annotated[
-        str,
-        typer.Option(help="csv with path,label[,split,group]; a label column; or class folders."),
-    ],
+    labels: Labels = None,
     test: Annotated[
         str | None, typer.Option(help="Labels to score on, if they are in another file.")
     ] = None,
@@ -35,22 +40,26 @@ def evaluate(
     """
     folder = checks.run(run)
     numbers = None if counts is None else _counts(counts)
-    checks.labels(labels, folder)
+    labels = checks.labels(labels, folder)
     if test is not None:
-        checks.labels(test, folder)
+        test = checks.labels(test, folder)
     judge(folder, labels, quick=quick, counts=numbers, draws=draws, test=test)
     show.next_commands(
         [
             (f"unlabeled report {run}", "one page of everything"),
-            (f"unlabeled finetune {run} --labels {labels}", "a classifier"),
+            (f"unlabeled finetune {run}{_flag(labels)}", "a classifier"),
             (f"unlabeled export {run} --to hf", "use it elsewhere"),
         ]
     )
 
 
+def _flag(labels: str | None) -> str:
+    return "" if labels is None else f" --labels {labels}"
+
+
 def judge(
     folder: Path,
-    labels: str,
+    labels: str | None,
     *,
     quick: bool = False,
     counts: Sequence[int] | None = None,
@@ -104,7 +113,7 @@ def runs(
     folder: Annotated[str, typer.Argument(help="Folder that holds runs.")] = "runs",
 ) -> None:
     """List runs with status and verdict."""
-    found = checks.runs_under(checks.existing(folder))
+    found = checks.runs_under(Path(folder) if folder == "runs" else checks.existing(folder))
     if not found:
         raise UsageError(f"There is no run in {folder}. Start one: unlabeled pretrain DATA")
     rows = []

@@ -8,10 +8,9 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from typer.exceptions import Abort, TyperException
 
 from unlabeled import __version__
 from unlabeled.cli import about, apply, measure, train
@@ -86,14 +85,14 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def explain(error: BaseException, given: Sequence[str], debug: bool) -> int:
     """Print the sentence that tells a person what happened; return the exit code."""
-    if isinstance(error, KeyboardInterrupt | Abort):
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
         return _interrupted()
     if debug:
         traceback.print_exception(error)
     if isinstance(error, UnlabeledError):
         typer.echo(str(error), err=True)
         return error.exit_code
-    if isinstance(error, TyperException):
+    if hasattr(error, "format_message"):
         typer.echo(_usage_sentence(error, given), err=True)
         return 2
     if isinstance(error, BrokenPipeError):
@@ -108,7 +107,7 @@ def _interrupted() -> int:
     return 128 + signal.SIGINT
 
 
-def _usage_sentence(error: TyperException, given: Sequence[str]) -> str:
+def _usage_sentence(error: Any, given: Sequence[str]) -> str:
     """Say what is wrong with the words of the command line, and where help is."""
     command = getattr(error, "ctx", None)
     verb = getattr(command, "info_name", None) if getattr(command, "parent", None) else None

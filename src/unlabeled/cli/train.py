@@ -122,7 +122,7 @@ def pretrain(
         "time": None if time is None else duration.parse(time),
         "steps": steps,
         "out": out,
-        "kind": kind,
+        "kind": kind or checks.kind_of_list(paths),
         "column": column,
         "init": init,
         "overrides": overrides,
@@ -169,13 +169,17 @@ def _check(given: Mapping[str, Any]) -> None:
         checks.new_run(given["out"])
     if given["init"]:
         checks.existing(given["init"])
-    checks.method(given["method"], kind)
-    checks.options(tree, None, kind)
-    path = given["data"] or str(data["path"])
-    kind = checks.source(path, kind, column).kind
     name = given["method"] or dict(tree.get("method", {})).get("name")
     checks.method(name, kind)
+    checks.options(tree, None, kind)
     checks.options(given["overrides"], name, kind)
+    path = given["data"] or data.get("path")
+    if path is None:
+        raise UsageError(f"{given['config_file']} names no data. Add: unlabeled pretrain DATA")
+    found = checks.source(path, kind, column).kind
+    if kind is None:
+        checks.method(name, found)
+        checks.options(given["overrides"], name, found)
 
 
 def _target(out: str | None, planned: Plan) -> Path:

@@ -1,0 +1,206 @@
+"""Hand an encoder over to another library, and prove that it arrived.
+
+An export is written beside its place, loaded by the library that it is for, compared with our
+own output on real samples, and moved into place only when the two agree.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlabeled.errors import DataError, UsageError, WriteError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from unlabeled.export.real import Reference
+    from unlabeled.runs import Run
+
+FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
+LIMIT = 1e-3
+"""Largest difference that an export may have."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written, and how it compared.
+
+    Args:
+        path: the folder.
+        max_difference: largest absolute difference of outputs, at most `LIMIT`.
+        reader: the library that loaded it.
+        samples: how many real samples were compared.
+        usage: code that loads it.
+    """
+
+    path: Path
+    max_difference: float
+    reader: str
+    samples: int
+    usage: str
+
+
+def export(run: Run, to: str, out: Path | None = None, part: str = "encoder") -> ExportResult:
+    """Write a run's encoder for another library and compare.
+
+    Args:
+        run: the run.
+        to: one of `FORMATS`.
+        out: folder to write; ``RUN/exported/FORMAT`` if absent.
+        part: ``encoder``, or ``finetune`` for its classifier.
+
+    Raises:
+        UsageError: the format does not exist or does not fit, or `out` is taken.
+        MissingExtraError: ONNX is not installed.
+        DataError: the reloaded export differs from the original by more than `LIMIT`.
+    """
+    _fits(run, to, part)
+    if to == "onnx":
+        from unlabeled.export import onnx
+
+        onnx.require()
+    name = to if part == "encoder" else f"{to}-classifier"
+    target = out or run.folder / "exported" / name
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists and is not empty. Name another folder with --out.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
+    except OSError as error:
+        raise WriteError(f"{target} cannot be written: {error.strerror}.") from None
+    try:
+        result = _write_and_compare(run, to, part, draft, target)
+        draft.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return result
+
+
+def _fits(run: Run, to: str, part: str) -> None:
+    if to not in FORMATS:
+        raise UsageError(
+            f"There is no format '{to}'.{nearest(to, FORMATS)} Possible: {', '.join(FORMATS)}."
+        )
+    kind = run.config.data.kind
+    unfit = {"timm": "text", "sentence-transformers": "image"}
+    if unfit.get(to) == kind or (to == "sentence-transformers" and part == "finetune"):
+        fitting = [f for f in FORMATS if unfit.get(f) != kind and (part, f) != ("finetune", to)]
+        what = "a classifier" if unfit.get(to) != kind else f"an encoder of {kind}"
+        raise UsageError(f"{to} cannot hold {what}. Possible: {', '.join(fitting)}.")
+
+
+def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) -> ExportResult:
+    from unlabeled.export import card, onnx, real, reload, sentence
+
+    readers: dict[str, Callable[[Path, Reference], NDArray[np.float32]]] = {
+        "hf": reload.with_transformers,
+        "timm": reload.with_timm,
+        "onnx": reload.with_onnxruntime,
+        "sentence-transformers": reload.with_sentence_transformers,
+    }
+    given = real.reference(run, _original(run, part))
+    with reload.quiet():
+        if to == "onnx":
+            with tempfile.TemporaryDirectory() as folder:
+                library = _library_folder(run, part, Path(folder) / "library")
+                onnx.write(library, draft, given)
+                _copy_tokenizer(library, draft)
+        else:
+            _library_folder(run, part, draft)
+        if to == "sentence-transformers":
+            sentence.write(draft, given.output.shape[1], given.length)
+        found = readers[to](draft, given)
+    difference = _difference(found, given, to)
+    usage = _usage(to, part, run.config.data.kind, target)
+    (draft / "README.md").write_text(card.card(run.folder, to, usage, run.info), encoding="utf-8")
+    return ExportResult(target, difference, _reader_name(to), len(given), usage)
+
+
+def _original(run: Run, part: str) -> Any:
+    if part == "encoder":
+        return run.encoder()
+    from unlabeled.transfer.finetune import load
+
+    return load(run).eval()
+
+
+def _library_folder(run: Run, part: str, target: Path) -> Path:
+    """Copy the encoder or classifier, with its tokenizer for text, into one folder."""
+    shutil.copytree(run.folder / part, target, dirs_exist_ok=True)
+    tokenizer = run.folder / "tokenizer"
+    if run.config.data.kind == "text" and tokenizer.is_dir():
+        shutil.copytree(tokenizer, target, dirs_exist_ok=True)
+    return target
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        if (source / name).is_file():
+            shutil.copy2(source / name, target / name)
+    for name in ("preprocessor_config.json", "classes.json"):
+        if (source / name).is_file():
+            shutil.copy2(source / name, target / name)
+
+
+def _difference(found: NDArray[np.float32], given: Reference, to: str) -> float:
+    """Return the largest absolute difference.
+
+    Raises:
+        DataError: it is above `LIMIT`, or shapes differ.
+    """
+    if found.shape != given.output.shape:
+        raise DataError(
+            f"The export to {to} gives {found.shape} where the encoder gives {given.output.shape}; "
+            "nothing was written. Please report this."
+        )
+    difference = float(abs(found - given.output).max())
+    if not difference <= LIMIT:
+        raise DataError(
+            f"The export to {to} differs from the encoder by {difference:.2g} (allowed: {LIMIT:g}); "
+            "nothing was written. Please report this."
+        )
+    return difference
+
+
+def _reader_name(to: str) -> str:
+    if to == "sentence-transformers":
+        import importlib.util
+
+        there = importlib.util.find_spec("sentence_transformers") is not None
+        return "sentence_transformers" if there else "transformers and its modules.json"
+    return {"hf": "transformers", "timm": "timm", "onnx": "onnxruntime"}[to]
+
+
+def _usage(to: str, part: str, kind: str, path: Path) -> str:
+    """Return code that loads an export."""
+    if to == "timm":
+        classes = "" if part == "finetune" else ", num_classes=0"
+        return (
+            "import timm\n"
+            f'model = timm.create_model("local-dir:{path}", pretrained=True{classes}).eval()'
+        )
+    if to == "onnx":
+        return f'import onnxruntime\nsession = onnxruntime.InferenceSession("{path}/model.onnx")'
+    if to == "sentence-transformers":
+        return (
+            "from sentence_transformers import SentenceTransformer\n"
+            f'model = SentenceTransformer("{path}")'
+        )
+    head = {"image": "ForImageClassification", "text": "ForSequenceClassification"}[kind]
+    model = f"AutoModel{head if part == 'finetune' else ''}"
+    reader = {"image": "AutoImageProcessor", "text": "AutoTokenizer"}[kind]
+    return (
+        f"from transformers import {reader}, {model}\n"
+        f'reader = {reader}.from_pretrained("{path}")\n'
+        f'model = {model}.from_pretrained("{path}").eval()'
+    )

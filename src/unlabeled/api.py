@@ -1,0 +1,296 @@
+"""The library in Python: `pretrain`, `evaluate`, and the `Encoder` that comes out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled import config, duration, items
+from unlabeled.errors import UsageError
+from unlabeled.items import Items
+
+if TYPE_CHECKING:
+    import pandas
+
+    from unlabeled.encoders.base import Encoder as Network
+    from unlabeled.modalities.base import Modality
+    from unlabeled.runs import Run
+
+FACTS = "unlabeled.json"
+
+
+def pretrain(
+    data: str | Path,
+    method: str | None = None,
+    time: str | float | None = None,
+    steps: int | None = None,
+    *,
+    out: str | Path | None = None,
+    kind: str | None = None,
+    column: str | None = None,
+    init: str | Path | None = None,
+    seed: int | None = None,
+    quiet: bool = False,
+    **overrides: Any,
+) -> Encoder:
+    """Learn an encoder from unlabelled data.
+
+    Args:
+        data: folder, file or ``hf://dataset``.
+        method: pretext task; chosen from the data if absent.
+        time: how long, such as ``"10m"``, or seconds.
+        steps: optimiser steps instead of a time.
+        out: folder of the run; ``runs/NAME-METHOD-01`` if absent.
+        kind: ``image`` or ``text``; found if absent.
+        column: column of a table that holds the samples.
+        init: local folder with weights to start from.
+        seed: of everything that is drawn.
+        quiet: print nothing.
+        **overrides: sections of options, such as ``optim={"lr": 1e-3}``.
+
+    Raises:
+        UnlabeledError: with a sentence that says what is wrong.
+    """
+    from unlabeled.plan import Request, plan
+    from unlabeled.pretrain import pretrain as start
+
+    sections = {name: dict(values) for name, values in overrides.items()}
+    if seed is not None:
+        sections.setdefault("loop", {})["seed"] = seed
+    request = Request(
+        data=str(data),
+        method=method,
+        time=None if time is None else duration.parse(time),
+        steps=steps,
+        out=None if out is None else str(out),
+        kind=kind,
+        column=column,
+        init=None if init is None else str(init),
+        overrides=sections,
+    )
+    planned = plan(request)
+    folder = Path(out) if out is not None else run_folder(planned.config)
+    return Encoder.from_pretrained(start(planned, folder, quiet=quiet))
+
+
+def run_folder(resolved: config.RunConfig, parent: Path = Path("runs")) -> Path:
+    """Return the first free ``parent/NAME-METHOD-NUMBER`` for a run."""
+    import re
+
+    stem = f"{Path(resolved.data.path).stem}-{resolved.method['name']}"
+    clean = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
+    number = 1
+    while (parent / f"{clean}-{number:02d}").exists():
+        number += 1
+    return parent / f"{clean}-{number:02d}"
+
+
+def evaluate(
+    run: Encoder | str | Path, labels: str | Path | None = None, **options: Any
+) -> Evaluation:
+    """Say with a few labels whether pre-training helped, and how many labels it saved.
+
+    Args:
+        run: a run folder, or the encoder that `pretrain` returned.
+        labels: csv with ``path,label[,split,group]``, ``column:NAME``, or class folders.
+        **options: of `unlabeled.transfer.evaluate.evaluate`: counts, draws, quick, test.
+    """
+    from unlabeled.transfer.evaluate import evaluate as measure
+
+    opened = run.run if isinstance(run, Encoder) else _open(run)
+    return Evaluation(measure(opened, labels, **options))
+
+
+def _open(folder: str | Path) -> Run:
+    from unlabeled.runs import Run
+
+    return Run.open(Path(folder))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``evaluate/results.json`` holds; `str` gives its table and verdict.
+
+    Args:
+        results: the content of the file.
+    """
+
+    results: Mapping[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        """Return the verdict, one sentence."""
+        return str(self.results["summary"]["verdict"])
+
+    @property
+    def labels_saved(self) -> Any:
+        """Return labels needed from scratch / labels needed with the encoder, if known."""
+        return self.results["summary"].get("labels_saved")
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return one row for every (reading, labels per class, draw) with its score."""
+        import pandas
+
+        return pandas.DataFrame(list(self.results["rows"]))
+
+    def __str__(self) -> str:
+        table = self.to_frame().pivot_table(
+            index="reading", columns="labels_per_class", values="score", sort=False
+        )
+        return f"{table.round(3).to_string()}\n{self.verdict}"
+
+
+class Encoder:
+    """A pre-trained encoder together with how raw data is read for it.
+
+    Attributes:
+        network: the module, features (B, D) of what the modality makes.
+        modality: reads and cuts raw data.
+        kind: ``image`` or ``text``.
+    """
+
+    def __init__(
+        self, network: Network, modality: Modality, settings: Mapping[str, Any], folder: Path
+    ) -> None:
+        self.network, self.modality = network, modality
+        self._settings, self.folder = dict(settings), folder
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Encoder:
+        """Load an encoder from a run folder, or from what `save_pretrained` wrote.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        path = Path(folder).expanduser()
+        if not (path / FACTS).is_file():
+            run = _open(path)
+            return cls(run.encoder(), run.modality(), run.config.modality.model_dump(), path)
+        facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
+        from unlabeled import encoders
+
+        network = encoders.load(path)
+        network.eval()
+        return cls(network, _modality(facts, path), facts["modality"], path)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that timm or transformers load, and `from_pretrained` too.
+
+        Raises:
+            UsageError: the folder is not empty.
+        """
+        target = Path(folder).expanduser()
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UsageError(f"{folder} exists and is not empty. Name another folder.")
+        parts = [self.folder] if (self.folder / FACTS).is_file() else []
+        for part in parts or [self.folder / "encoder", self.folder / "tokenizer"]:
+            if part.is_dir():
+                shutil.copytree(part, target, dirs_exist_ok=True)
+        facts = {"format": config.FORMAT, "kind": self.kind, "modality": self._settings}
+        (target / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def kind(self) -> str:
+        """Return ``image`` or ``text``."""
+        return self.modality.name
+
+    @property
+    def dim(self) -> int:
+        """Return D, the width of a feature."""
+        return self.network.dim
+
+    @property
+    def run(self) -> Run:
+        """Return the run that the encoder comes from.
+
+        Raises:
+            UsageError: it was loaded from a saved folder, which has no run.
+        """
+        if (self.folder / FACTS).is_file():
+            raise UsageError(
+                f"{self.folder} holds an encoder without its run; name the run folder instead."
+            )
+        return _open(self.folder)
+
+    def encode(self, data: Items, batch_size: int = 256) -> NDArray[np.float32]:
+        """Return features (n, D) of a path's samples or of the samples themselves.
+
+        Args:
+            data: a folder or file; or a sequence of texts, or of images (paths, encoded bytes,
+                Pillow images, uint8 arrays (H, W[, C])).
+            batch_size: samples at a time.
+
+        Raises:
+            DataError: a sample cannot be read; the sentence names it.
+        """
+        parts = [
+            self.features(found, batch_size) for _, found in items.chunks(data, self.kind)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+
+    def features(self, payloads: Sequence[Any], batch_size: int = 256) -> NDArray[np.float32]:
+        """Return features (n, D) of encoded images (bytes) or of texts."""
+        from unlabeled.transfer.features import features
+
+        length = int(self._settings.get("length", 128))
+        return features(self.network, self.modality, payloads, batch_size, length)
+
+    def finetune(self, labels: str | Path | None = None, **options: Any) -> Classifier:
+        """Train a classifier from this encoder; kept in ``RUN/finetune``.
+
+        Args:
+            labels: as for `evaluate`.
+            **options: of `unlabeled.transfer.finetune.finetune`.
+        """
+        from unlabeled.transfer.finetune import finetune
+
+        finetune(self.run, labels, **options)
+        return Classifier.from_run(self.folder)
+
+
+class Classifier:
+    """A fine-tuned encoder with its classes."""
+
+    def __init__(self, model: Any, modality: Modality) -> None:
+        self.model, self.modality = model, modality
+        self.classes: list[str] = list(model.classes)
+
+    @classmethod
+    def from_run(cls, folder: str | Path) -> Classifier:
+        """Load the classifier that `Encoder.finetune` left in a run folder."""
+        from unlabeled.transfer.finetune import load
+
+        run = _open(folder)
+        return cls(load(run), run.modality())
+
+    def predict(self, data: Items) -> list[str]:
+        """Return the class of each sample; `data` as for `Encoder.encode`."""
+        return [self.classes[int(k)] for k in self.predict_proba(data).argmax(1)]
+
+    def predict_proba(self, data: Items) -> NDArray[np.float32]:
+        """Return probabilities (n, K) in the order of `classes`."""
+        kind = self.modality.name
+        parts = [self.probabilities(found) for _, found in items.chunks(data, kind)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+
+    def probabilities(self, payloads: Sequence[Any]) -> NDArray[np.float32]:
+        """Return probabilities (n, K) of encoded images (bytes) or of texts."""
+        raise NotImplementedError
+
+
+def _modality(facts: Mapping[str, Any], folder: Path) -> Modality:
+    """Rebuild the modality that `save_pretrained` described."""
+    if facts["kind"] == "text":
+        from unlabeled.modalities.text import Text
+
+        return Text(config.TextConfig(**facts["modality"]), folder)
+    from unlabeled.modalities.image import Image
+
+    return Image(config.ImageConfig(**facts["modality"]))

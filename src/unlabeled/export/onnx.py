@@ -1,0 +1,107 @@
+"""Write an encoder or a classifier as ONNX with a dynamic batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unlabeled.errors import MissingExtraError
+from unlabeled.export.real import Reference
+from unlabeled.export.reload import classifies, mean_pool, tokenize
+
+
+class ImageFeature(nn.Module):
+    """Normalised pixels -> feature, or logits of a classifier."""
+
+    def __init__(self, model: nn.Module, classifier: bool) -> None:
+        super().__init__()
+        self.model, self.classifier = model, classifier
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return (B, D) or (B, K) of (B, C, H, W)."""
+        found = self.model(pixel_values=image)
+        return found.logits if self.classifier else found.pooler_output  # type: ignore[no-any-return]
+
+
+class TextFeature(nn.Module):
+    """Token ids and their mask -> mean feature, or logits of a classifier."""
+
+    def __init__(self, model: nn.Module, classifier: bool) -> None:
+        super().__init__()
+        self.model, self.classifier = model, classifier
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return (B, D) or (B, K) of two (B, T)."""
+        found = self.model(input_ids=input_ids, attention_mask=attention_mask)
+        if self.classifier:
+            return found.logits  # type: ignore[no-any-return]
+        return mean_pool(found.last_hidden_state, attention_mask)
+
+
+def require() -> None:
+    """Check that what ONNX needs is installed.
+
+    Raises:
+        MissingExtraError: with the command that installs it.
+    """
+    missing = [n for n in ("onnx", "onnxscript", "onnxruntime") if not importlib.util.find_spec(n)]
+    if missing:
+        raise MissingExtraError(
+            f'Export to ONNX needs {", ".join(missing)}: pip install "unlabeled[onnx]"'
+        )
+
+
+def write(source: Path, target: Path, given: Reference) -> None:
+    """Write ``target/model.onnx`` from a folder that transformers can load.
+
+    Args:
+        source: the folder.
+        target: where to write.
+        given: real inputs, with which the network is traced.
+    """
+    import transformers
+
+    content = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    classifier = classifies(content)
+    kind = "Image" if given.pixels is not None else "Sequence"
+    name = f"AutoModelFor{kind}Classification" if classifier else "AutoModel"
+    extra: dict[str, Any] = {} if given.pixels is not None else {"attn_implementation": "eager"}
+    model = getattr(transformers, name).from_pretrained(source, **extra).eval()
+    output = "logits" if classifier else "embedding"
+    if given.pixels is not None:
+        program = _trace(ImageFeature(model, classifier), {"image": given.pixels}, output)
+        _note(program, content.get("pretrained_cfg", {}))
+    else:
+        program = _trace(TextFeature(model, classifier), tokenize(source, given), output)
+        _note(program, {"max_length": given.length})
+    program.save(target / "model.onnx")
+
+
+def _trace(module: nn.Module, inputs: dict[str, Tensor], output: str) -> Any:
+    batch = torch.export.Dim("batch", min=1)
+    tokens = torch.export.Dim("tokens", min=1)
+    shapes = {
+        name: {0: batch} if name == "image" else {0: batch, 1: tokens} for name in inputs
+    }
+    return torch.onnx.export(
+        module.eval(),
+        (),
+        kwargs=inputs,
+        dynamo=True,
+        verbose=False,
+        input_names=list(inputs),
+        output_names=[output],
+        dynamic_shapes=shapes,
+    )
+
+
+def _note(program: Any, facts: dict[str, Any]) -> None:
+    """Keep in the file how inputs are made."""
+    for key in ("mean", "std", "input_size", "max_length"):
+        if key in facts:
+            program.model.metadata_props[key] = json.dumps(facts[key])

@@ -1,0 +1,143 @@
+"""Load an export with the library that it is for, and compute what it gives for real samples.
+
+Nothing of ours takes part: what works here works where this package is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlabeled.export.real import Reference
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep libraries from reporting what is of no concern to the user."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()
+
+
+def mean_pool(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Average the tokens that are not padding, (B, T, D), (B, T) -> (B, D)."""
+    weight = mask[:, :, None].to(tokens.dtype)
+    return (tokens * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
+
+
+def tokenize(folder: Path, given: Reference) -> dict[str, Tensor]:
+    """Turn texts into padded token ids with the exported tokenizer."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = tokenizer(
+        list(given.texts),
+        padding=True,
+        truncation=True,
+        max_length=given.length,
+        return_tensors="pt",
+    )
+    return {name: rows[name] for name in ("input_ids", "attention_mask")}
+
+
+@torch.inference_mode()
+def with_timm(folder: Path, given: Reference) -> NDArray[np.float32]:
+    """Load with ``timm.create_model("local-dir:...")``."""
+    import timm
+
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).eval()
+    return _array(model(given.pixels))
+
+
+@torch.inference_mode()
+def with_transformers(folder: Path, given: Reference) -> NDArray[np.float32]:
+    """Load with `AutoModel`, or the model for classification where the folder holds one."""
+    import transformers
+
+    classes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    classifier = classifies(classes)
+    if given.pixels is not None:
+        name = "AutoModelForImageClassification" if classifier else "AutoModel"
+        model = getattr(transformers, name).from_pretrained(folder).eval()
+        found = model(pixel_values=given.pixels)
+        return _array(found.logits if classifier else found.pooler_output)
+    name = "AutoModelForSequenceClassification" if classifier else "AutoModel"
+    model = getattr(transformers, name).from_pretrained(folder).eval()
+    rows = tokenize(folder, given)
+    found = model(**rows)
+    if classifier:
+        return _array(found.logits)
+    return _array(mean_pool(found.last_hidden_state, rows["attention_mask"]))
+
+
+def classifies(content: dict[str, Any]) -> bool:
+    """Say whether a ``config.json`` is of a classifier."""
+    names = content.get("architectures") or []
+    if any(str(name).endswith("Classification") for name in names):
+        return True
+    return int(content.get("num_classes") or 0) > 0
+
+
+def with_onnxruntime(folder: Path, given: Reference) -> NDArray[np.float32]:
+    """Load ``model.onnx``; a second call with one sample checks that the batch is dynamic."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    rows = {"image": given.pixels} if given.pixels is not None else tokenize(folder, given)
+    feeds = {name: np.asarray(x) for name, x in rows.items()}
+    found = session.run(None, feeds)[0]
+    alone = session.run(None, {name: x[:1] for name, x in feeds.items()})[0]
+    return np.concatenate([alone, found[1:]]).astype(np.float32)
+
+
+def with_sentence_transformers(folder: Path, given: Reference) -> NDArray[np.float32]:
+    """Load as a `SentenceTransformer`; by its files with transformers where it is absent."""
+    if importlib.util.find_spec("sentence_transformers") is None:
+        return _by_modules(folder, given)
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    return np.asarray(model.encode(list(given.texts)), dtype=np.float32)
+
+
+@torch.inference_mode()
+def _by_modules(folder: Path, given: Reference) -> NDArray[np.float32]:
+    """Do what ``modules.json`` says: a transformer, then a pooling."""
+    from transformers import AutoModel
+
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    transformer, pooling = (folder / module["path"] for module in modules)
+    pool = json.loads((pooling / "config.json").read_text(encoding="utf-8"))
+    if not pool["pooling_mode_mean_tokens"]:
+        raise ValueError(f"{pooling} does not pool by the mean")
+    model = AutoModel.from_pretrained(transformer).eval()
+    rows = tokenize(transformer, given)
+    return _array(mean_pool(model(**rows).last_hidden_state, rows["attention_mask"]))
+
+
+def _array(x: Tensor) -> NDArray[np.float32]:
+    return x.float().numpy()

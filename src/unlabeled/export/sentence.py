@@ -1,0 +1,43 @@
+"""Write the files by which `SentenceTransformer(folder)` finds a transformer and its pooling."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def write(folder: Path, dim: int, length: int) -> None:
+    """Add the description of two modules to a folder with a transformer and its tokenizer.
+
+    Args:
+        folder: holds ``config.json``, weights and tokenizer.
+        dim: D, width of the feature.
+        length: tokens at which texts are cut.
+    """
+    pooling = {
+        "word_embedding_dimension": dim,
+        "pooling_mode_cls_token": False,
+        "pooling_mode_mean_tokens": True,
+        "pooling_mode_max_tokens": False,
+        "pooling_mode_mean_sqrt_len_tokens": False,
+        "pooling_mode_weightedmean_tokens": False,
+        "pooling_mode_lasttoken": False,
+        "include_prompt": True,
+    }
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    _json(folder / "1_Pooling" / "config.json", pooling)
+    _json(folder / "modules.json", modules)
+    _json(folder / "sentence_bert_config.json", {"max_seq_length": length, "do_lower_case": False})
+    _json(
+        folder / "config_sentence_transformers.json",
+        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    )
+
+
+def _json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,141 @@
+"""From what a person hands over (a path, arrays, texts) to what a modality reads."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from unlabeled.data.find import Source
+
+Items = str | Path | Sequence[Any] | NDArray[Any]
+CHUNK = 256
+
+
+def is_path(data: object) -> bool:
+    """Say whether `data` names a folder or file, rather than being the samples themselves."""
+    return isinstance(data, str | os.PathLike)
+
+
+def named_payloads(source: Source) -> Iterator[tuple[str, Any | DataError]]:
+    """Yield every sample's name with its payload, or with the reason why it has none."""
+    for index in range(len(source)):
+        try:
+            yield source.name(index), source.payload(index)
+        except DataError as error:
+            yield source.name(index), error
+
+
+def payload(item: Any, kind: str) -> bytes | str:
+    """Turn one item into what a modality reads.
+
+    Args:
+        item: for text a string; for images encoded bytes, a path, a Pillow image, or a uint8
+            array (H, W) or (H, W, C).
+        kind: ``image`` or ``text``.
+
+    Raises:
+        UsageError: the item is none of these.
+    """
+    if kind == "text":
+        if not isinstance(item, str):
+            raise UsageError(f"Texts are strings; this is a {type(item).__name__}.")
+        return item
+    if isinstance(item, bytes):
+        return item
+    if is_path(item):
+        path = Path(item)
+        if not path.is_file():
+            raise UsageError(f"{item} is not an image file.")
+        return path.read_bytes()
+    return encode_image(item)
+
+
+def chunks(data: Items, kind: str, size: int = CHUNK) -> Iterator[tuple[list[str], list[Any]]]:
+    """Yield names and payloads of a path's samples or of the samples themselves.
+
+    Raises:
+        DataError: a sample of a path cannot be read; the sentence names it.
+    """
+    if is_path(data):
+        from unlabeled.data.find import find
+
+        pairs = named_payloads(find(str(data), kind))
+    else:
+        pairs = ((f"sample {i}", payload(item, kind)) for i, item in enumerate(data))
+    for group in batched(pairs, size):
+        for name, found in group:
+            if isinstance(found, DataError):
+                raise DataError(f"{name} cannot be read: {found}")
+        yield [name for name, _ in group], [found for _, found in group]
+
+
+def batched(pairs: Iterable[tuple[str, Any]], size: int) -> Iterator[list[tuple[str, Any]]]:
+    """Yield lists of at most `size` pairs."""
+    rest = iter(pairs)
+    while group := list(islice(rest, size)):
+        yield group
+
+
+def encode_image(item: Any) -> bytes:
+    """Return a Pillow image or a uint8 array as PNG, so that every image takes one road.
+
+    Raises:
+        UsageError: an array of another type or shape.
+    """
+    from PIL import Image
+
+    if not isinstance(item, Image.Image):
+        array = np.asarray(item)
+        if array.ndim == 3 and array.shape[-1] == 1:
+            array = array[..., 0]
+        good = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))
+        if array.dtype != np.uint8 or not good:
+            raise UsageError(
+                f"An image is a uint8 array (H, W), (H, W, 3) or (H, W, 4); this is "
+                f"{array.dtype} {array.shape}."
+            )
+        item = Image.fromarray(array)
+    buffer = io.BytesIO()
+    item.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def kind_of(items: Sequence[Any] | NDArray[Any]) -> str:
+    """Return ``text`` for strings and ``image`` for arrays.
+
+    Raises:
+        UsageError: there is no item.
+    """
+    if len(items) == 0:
+        raise UsageError("There are no samples.")
+    return "text" if isinstance(items[0], str) else "image"
+
+
+def write_table(items: Sequence[Any] | NDArray[Any], folder: Path) -> Path:
+    """Write samples that live in memory as one Parquet file, which a run can read.
+
+    Args:
+        items: texts, or images as `payload` takes them.
+        folder: where to write.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / "samples.parquet"
+    if kind_of(items) == "text":
+        columns: dict[str, Any] = {"text": [str(item) for item in items]}
+    else:
+        images = [item if isinstance(item, bytes) else encode_image(item) for item in items]
+        columns = {"image": [{"bytes": b, "path": f"{i}.png"} for i, b in enumerate(images)]}
+    pq.write_table(pa.table(columns), path)
+    return path
