@@ -1,0 +1,170 @@
+"""Several runs on one page: a table, overlaid curves, and what differs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from unlabeled.report import curves, evidence, sections
+from unlabeled.report.chart import Chart, Line
+from unlabeled.report.folder import Folder
+from unlabeled.report.wording import number, plain
+
+_SECTIONS = {
+    "verdict": "Verdict",
+    "labels": "Label efficiency",
+    "training": "Training",
+    "health": "Collapse monitors",
+    "differences": "What differs",
+    "cost": "Cost",
+}
+_NUM_LOOKS = 6
+
+
+def context(folders: Sequence[Folder], place: Path) -> dict[str, Any]:
+    """Return what the comparison template shows; links are relative to `place`."""
+    curve, rival = _label_curve(folders)
+    evaluated = [folder for folder in folders if folder.results]
+    return {
+        "title": f"{len(folders)} runs compared",
+        "kicker": "Pre-training report",
+        "subtitle": ", ".join(folder.name for folder in folders),
+        "names": _SECTIONS,
+        "header": ["run", "method", "encoder", "steps", "loss", "spread", "rank", "best score",
+                   "labels saved"],
+        "rows": [_row(folder, place) for folder in folders],
+        "curve": sections.wide_figure(curve) if curve is not None else None,
+        "table": _table(evaluated),
+        "rival": rival,
+        "hint": sections.evaluate_hint(folders[0]),
+        "training": _overlays(folders, _TRAINING, "metrics"),
+        "health": _overlays(folders, _HEALTH, "health"),
+        "differences": differences(folders),
+        "cost": _cost(folders),
+    }  # fmt: skip
+
+
+def best(folder: Folder) -> tuple[str, list[dict[str, Any]]] | None:
+    """Return the run's own reading that is best at the most labels."""
+    groups = curves.summary(folder.results or {})
+    ours = {name: rows for name, rows in groups.items() if curves.is_ours(name)}
+    if not ours:
+        return None
+    name = max(ours, key=lambda key: float(ours[key][-1]["mean"]))
+    return name, ours[name]
+
+
+def best_score(folder: Folder) -> str:
+    """Return the best score in words, with the labels that it took."""
+    found = best(folder)
+    if found is None:
+        return number(None)
+    row = found[1][-1]
+    return f"{float(row['mean']):.3f} at {number(row['labels_per_class'])} a class"
+
+
+def _row(folder: Folder, place: Path) -> dict[str, Any]:
+    verdict = sections.verdict(folder)
+    last = folder.health[-1] if folder.health else {}
+    losses = curves.series(folder.metrics, "loss")
+    saved = verdict["savings"][0] if verdict["savings"] else None
+    page = folder.path / "report.html"
+    return {
+        "name": folder.name,
+        "link": quote(os.path.relpath(page, place)) if page.is_file() else "",
+        "light": verdict["light"],
+        "word": verdict["word"],
+        "sentence": verdict["sentence"],
+        "cells": [
+            folder.method,
+            folder.encoder,
+            number(folder.steps),
+            number(losses[-1][1] if losses else None),
+            number(last.get("spread")),
+            number(last.get("effective_rank")),
+            best_score(folder),
+            f"{number(saved.ratio, 2)}×" if saved is not None else number(None),
+        ],
+    }
+
+
+def _label_curve(folders: Sequence[Folder]) -> tuple[Chart | None, str]:
+    lines: list[Line] = []
+    rival, metric = "", "score"
+    for i, folder in enumerate(folders):
+        found = best(folder)
+        if found is None or folder.results is None:
+            continue
+        line = curves.curve_line(found[0], found[1], f"run-{i % _NUM_LOOKS}")
+        lines.append(replace(line, name=f"{folder.name}, {line.name}"))
+        if not rival and "scratch" in (groups := curves.summary(folder.results)):
+            base = curves.curve_line("scratch", groups["scratch"], "base-0")
+            lines.append(base)
+            rival, metric = base.name, str(folder.results.get("metric") or metric)
+    if not lines:
+        return None, ""
+    counts = sorted({x for line in lines for x, _ in line.points})
+    title = f"{metric.replace('_', ' ').capitalize()} by labels per class"
+    return Chart(title, lines, "labels per class", log_x=True, x_ticks=counts), rival
+
+
+def _table(evaluated: Sequence[Folder]) -> dict[str, Any]:
+    """Return the best reading of each run as one label table."""
+    summary = []
+    for folder in evaluated:
+        found = best(folder)
+        for row in found[1] if found is not None else []:
+            name = f"{folder.name}, {curves.reading_name(found[0])}" if found else ""
+            summary.append({**row, "reading": name})
+    return sections.label_table({"summary": summary})
+
+
+_TRAINING = (("loss", "Loss"), ("samples_per_second", "Samples per second"))
+_HEALTH = (
+    ("spread", "Feature spread"),
+    ("effective_rank", "Effective rank"),
+    ("mean_cosine", "Mean cosine of two samples"),
+)
+
+
+def _overlays(
+    folders: Sequence[Folder], wanted: Sequence[tuple[str, str]], source: str
+) -> list[sections.Figure]:
+    figures = []
+    for key, title in wanted:
+        lines = []
+        for i, folder in enumerate(folders):
+            records = folder.metrics if source == "metrics" else folder.health
+            points = curves.series(records, key)
+            if curves.finite(points):
+                lines.append(Line(folder.name, points, look=f"run-{i % _NUM_LOOKS}"))
+        if lines:
+            zero = key not in ("loss",)
+            figures.append(sections.wide_figure(Chart(title, lines, zero=zero)))
+    return figures
+
+
+def differences(folders: Sequence[Folder]) -> list[tuple[str, list[str]]]:
+    """Return the options that are not equal in all runs, with each run's value."""
+    flat = [
+        {f"{section}.{key}": plain(value) for section, values in folder.config.items()
+         for key, value in values.items()}
+        for folder in folders
+    ]  # fmt: skip
+    names = dict.fromkeys(name for options in flat for name in options)
+    found = []
+    for name in names:
+        values = [options.get(name, plain(None)) for options in flat]
+        if len(set(values)) > 1:
+            found.append((name, values))
+    return found
+
+
+def _cost(folders: Sequence[Folder]) -> list[tuple[str, list[str]]]:
+    tables = [dict(evidence.cost(folder)) for folder in folders]
+    names = dict.fromkeys(name for table in tables for name in table)
+    return [(name, [table.get(name, plain(None)) for table in tables]) for name in names]

@@ -1,0 +1,228 @@
+"""Which lines a run's records give: training, health, and the label curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlabeled.report.chart import Chart, Line, Point, Span, envelope
+from unlabeled.report.folder import Folder
+from unlabeled.report.wording import number, real
+
+READINGS = {
+    "knn": "k-NN",
+    "probe": "linear probe",
+    "linear": "linear probe",
+    "finetune": "fine-tuned",
+    "scratch": "from scratch",
+    "untrained": "untrained network",
+    "pca": "PCA of pixels",
+    "histogram": "colour and gradient histograms",
+    "tfidf": "TF-IDF",
+    "lsa": "LSA",
+}
+_OURS = ("knn", "probe", "linear", "finetune")
+_KNOWN = {
+    "step", "progress", "loss", "lr", "grad_norm", "samples_per_second", "data_wait", "seconds",
+    "epoch", "time", "memory", "samples_seen", "weight_decay", "prototypes", "entropy",
+    "target_entropy",
+}  # fmt: skip
+_UNITS = {
+    "loss": ("Loss", "should fall, then level off"),
+    "lr": ("Learning rate", "warms up, then decays"),
+    "grad_norm": ("Gradient norm", "spikes that do not come back down are trouble"),
+    "samples_per_second": ("Samples per second", "a sag means that the machine was shared"),
+    "data_wait": ("Share of time waiting for data", "above 0.1, add workers"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """How many labels pre-training saved against one rival, at equal score."""
+
+    against: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    score: float | None
+    ours: float | None
+    theirs: float | None
+    reached: bool
+
+
+def reading_name(reading: str) -> str:
+    """Return what a reader calls a reading."""
+    return READINGS.get(reading, reading.replace("_", " "))
+
+
+def is_ours(reading: str) -> bool:
+    """Say whether a reading uses the pre-trained encoder."""
+    return reading.lower().replace("-", "").startswith(_OURS)
+
+
+def series(records: Sequence[dict[str, Any]], key: str, clock: str = "step") -> list[Point]:
+    """Return (clock, value) of the records that hold both; what is not finite stays as a gap."""
+    points = []
+    for record in records:
+        x, value = real(record.get(clock)), record.get(key)
+        if value in ("nan", "inf", "-inf"):
+            value = math.nan
+        if x is None or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        points.append((x, float(value)))
+    return points
+
+
+def finite(points: Sequence[Point]) -> bool:
+    """Say whether at least one point can be drawn."""
+    return any(math.isfinite(y) for _, y in points)
+
+
+def _simple(
+    folder: Folder, key: str, title: str, note: str, levels: Sequence[tuple[float, str]] = ()
+) -> Chart | None:
+    points = series(folder.metrics, key)
+    if not finite(points):
+        return None
+    tail = [p for p in points if math.isfinite(p[1])]
+    band = envelope(tail) if key != "lr" else []
+    zero = key in ("lr", "grad_norm", "samples_per_second", "data_wait")
+    return Chart(title, [Line(title, points, band)], note=note, levels=levels, zero=zero)
+
+
+def training(folder: Folder) -> list[Chart]:
+    """Return the charts of the journal: loss, rate, gradient, speed, and the method's parts."""
+    chance = real(folder.info.get("chance"))
+    charts = []
+    for key, (title, note) in _UNITS.items():
+        levels = [(chance, "knowing nothing")] if key == "loss" and chance is not None else []
+        charts.append(_simple(folder, key, title, note, levels))
+    parts: dict[str, None] = {}
+    for record in (*folder.metrics[:50], *folder.metrics[-50:]):
+        parts.update(dict.fromkeys(key for key in record if key not in _KNOWN))
+    charts += [
+        _simple(folder, key, key.replace("_", " ").capitalize(), f"part of {folder.method}")
+        for key in list(parts)[:8]
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def prototypes(folder: Folder) -> int | None:
+    """Return K, the number of prototypes, of methods that have them."""
+    for source in (*folder.metrics[-1:], *folder.health[-1:]):
+        if (found := real(source.get("prototypes"))) is not None and found > 1:
+            return int(found)
+    return None
+
+
+def monitors(folder: Folder) -> list[Chart]:
+    """Return the charts of the collapse monitors with their analytic reference levels."""
+    dim, count = folder.dim, prototypes(folder)
+    even = [(1.0, "evenly spread on the sphere")]
+    ranks = [(float(dim), f"{dim} dimensions")] if dim else []
+    chance = [(math.log(count), f"ln {number(count)}: uniform")] if count else []
+    wanted = [
+        ("spread", "Feature spread", "deviation per dimension × √D; 0 is collapse", even, True),
+        ("effective_rank", "Effective rank", "directions in use; 1 is collapse", ranks, True),
+        ("mean_cosine", "Mean cosine of two samples", "1 is collapse",
+         [(1.0, "all samples alike")], True),
+        ("entropy", "Entropy of the mean target", "0 is one prototype for all", chance, True),
+        ("target_entropy", "Entropy of targets", "stuck at the level is collapse", chance, False),
+    ]  # fmt: skip
+    charts = []
+    for key, title, note, levels, zero in wanted:
+        points = series(folder.health, key) or (
+            series(folder.metrics, key) if key.endswith("entropy") else []
+        )
+        if finite(points):
+            line = Line(title, points, marks=len(points) <= 40)
+            charts.append(Chart(title, [line], note=note, levels=levels, zero=zero))
+    return charts
+
+
+def summary(results: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Group the summary of an evaluation by reading, in order of labels per class."""
+    rows = results.get("summary")
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows if isinstance(rows, list) else []:
+        if not isinstance(row, dict):
+            continue
+        if real(row.get("labels_per_class")) and real(row.get("mean")) is not None:
+            groups.setdefault(str(row.get("reading", "")), []).append(row)
+    for group in groups.values():
+        group.sort(key=lambda row: float(row["labels_per_class"]))
+    return dict(sorted(groups.items(), key=lambda item: not is_ours(item[0])))
+
+
+def curve_line(reading: str, rows: Sequence[dict[str, Any]], look: str) -> Line:
+    """Return the line of one reading, with its interval as a band."""
+    points, band = [], []
+    for row in rows:
+        x, mean = float(row["labels_per_class"]), float(row["mean"])
+        points.append((x, mean))
+        low, high = real(row.get("low")), real(row.get("high"))
+        band.append((x, mean if low is None else low, mean if high is None else high))
+    return Line(reading_name(reading), points, band, look, marks=True)
+
+
+def label_curve(results: dict[str, Any]) -> Chart | None:
+    """Return score against labels per class: our readings in colour, rivals in grey."""
+    groups = summary(results)
+    if not groups:
+        return None
+    lines, seen = [], {True: 0, False: 0}
+    for reading, rows in groups.items():
+        ours = is_ours(reading)
+        look = f"{'ours' if ours else 'base'}-{min(seen[ours], 5)}"
+        seen[ours] += 1
+        lines.append(curve_line(reading, rows, look))
+    counts = sorted({x for line in lines for x, _ in line.points})
+    span = next((_span(saved) for saved in savings(results) if _span(saved)), None)
+    metric = str(results.get("metric") or "score")
+    title = f"{metric.replace('_', ' ').capitalize()} by labels per class"
+    return Chart(title, lines, "labels per class", log_x=True, x_ticks=counts, span=span)
+
+
+def _span(saved: Saved) -> Span | None:
+    if saved.score is None or not saved.ours or not saved.theirs or saved.ours >= saved.theirs:
+        return None
+    sign = "" if saved.reached else "> "
+    return Span(
+        saved.score, saved.ours, saved.theirs, f"{sign}{number(saved.ratio, 2)}× fewer labels"
+    )
+
+
+def _first(tree: dict[str, Any], *keys: str) -> float | None:
+    return next((found for key in keys if (found := real(tree.get(key))) is not None), None)
+
+
+def savings(results: dict[str, Any]) -> list[Saved]:
+    """Return labels saved against each rival, the from-scratch network first."""
+    tree = results.get("labels_saved")
+    if not isinstance(tree, dict):
+        return []
+    groups = (
+        tree
+        if any(isinstance(part, dict) for part in tree.values())
+        else {str(tree.get("against") or "scratch"): tree}
+    )
+    found = []
+    for against, part in groups.items():
+        if not isinstance(part, dict):
+            continue
+        ratio = _first(part, "ratio", "factor", "saved", "mean")
+        found.append(
+            Saved(
+                against=reading_name(str(part.get("against") or against)),
+                ratio=ratio,
+                low=_first(part, "low"),
+                high=_first(part, "high"),
+                score=_first(part, "score", "at_score"),
+                ours=_first(part, "ours", "labels_ours", "our_labels", "at"),
+                theirs=_first(part, "theirs", "labels_theirs", "their_labels"),
+                reached=bool(part.get("reached", True)),
+            )
+        )
+    return sorted(found, key=lambda saved: saved.against != READINGS["scratch"])

@@ -1,0 +1,184 @@
+"""Sections 5 and 6: what is shown of RUN/samples, and what to say where a part is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unlabeled.report.folder import Folder
+from unlabeled.report.pictures import Picture, picture, record, short
+from unlabeled.report.wording import number, percent, real
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One part of the sections on what the run saw and learned."""
+
+    title: str
+    note: str = ""
+    image: Picture | None = None
+    alt: str = ""
+    fills: list[dict[str, Any]] = field(default_factory=list)
+    texts: list[dict[str, str]] = field(default_factory=list)
+    near: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A part that a run can have: its file in RUN/samples and its words."""
+
+    key: str
+    file: str
+    title: str
+    note: str
+    alt: str = ""
+
+
+VIEWS = Wanted(
+    "views", "views.png", "Views",
+    "Each row is one sample as it is, then the views that the method made of it.",
+    "Eight samples, each beside its augmented views",
+)  # fmt: skip
+MASKS = Wanted(
+    "masks", "masks.png", "Masked, reconstructed, original",
+    "What was left visible, what the decoder made of it, and what was there.",
+    "Triples of masked, reconstructed and original samples",
+)  # fmt: skip
+PATCHES = Wanted(
+    "patches", "patches.png", "Patch features as colours",
+    "The three main directions of the patch features as red, green and blue: parts of one colour "
+    "look alike to the encoder.",
+    "Samples beside their patch features as colours",
+)  # fmt: skip
+NEIGHBOURS = Wanted(
+    "neighbours", "neighbours.json", "Nearest neighbours",
+    "Left: a query. Right: what lies nearest in feature space. The last four queries are those "
+    "whose nearest neighbour is farthest.",
+    "Twelve queries, each beside its nearest neighbours",
+)  # fmt: skip
+MAP = Wanted(
+    "map", "map.png", "Map of the features",
+    "Samples that lie near each other here are near in feature space (t-SNE; distances between "
+    "far groups mean nothing).",
+    "Thumbnails of samples placed by their features",
+)  # fmt: skip
+FILLS = Wanted(
+    "fills", "fills.json", "Masked tokens and what the model fills in",
+    "Underlined: hidden from the model. Dashed: its first guess is another. Below: its five "
+    "likeliest fills.",
+)  # fmt: skip
+GENERATIONS = Wanted(
+    "generations", "generations.json", "Generated text",
+    "Grey: the prompt. The rest was drawn token by token.",
+)  # fmt: skip
+
+
+def saw(kind: str, method: str) -> list[Wanted]:
+    """Return the parts that show what this kind of run saw."""
+    if kind == "text":
+        return [GENERATIONS] if method == "gpt" else [FILLS]
+    return [VIEWS, MASKS] if method == "mae" else [VIEWS]
+
+
+def learned(kind: str) -> list[Wanted]:
+    """Return the parts that show what this kind of run learned."""
+    return [NEIGHBOURS] if kind == "text" else [NEIGHBOURS, PATCHES, MAP]
+
+
+def missing(folder: Path, kind: str, method: str) -> list[str]:
+    """Return the keys of parts that are not in RUN/samples."""
+    wanted = [*saw(kind, method), *learned(kind)]
+    return [part.key for part in wanted if not (folder / "samples" / part.file).is_file()]
+
+
+def show(folder: Folder, wanted: Wanted, problems: Mapping[str, str]) -> Piece:
+    """Read one part of RUN/samples into what the template shows."""
+    path = folder.path / "samples" / wanted.file
+    if path.suffix == ".png":
+        found = _drawn(path, wanted)
+    else:
+        found = _READERS[wanted.key](path, wanted)
+    if found is not None:
+        return found
+    reason = problems.get(wanted.key) or f"Not yet: run unlabeled report {folder.path}"
+    return Piece(wanted.title, problem=reason)
+
+
+def _drawn(path: Path, wanted: Wanted) -> Piece | None:
+    image = picture(path)
+    if image is None:
+        return None
+    extra = record(path.with_suffix(".json"))
+    note = f"{wanted.note} {extra['caption']}" if extra.get("caption") else wanted.note
+    return Piece(wanted.title, note, image, wanted.alt)
+
+
+def _neighbours(path: Path, wanted: Wanted) -> Piece | None:
+    queries = [q for q in record(path).get("queries", []) if isinstance(q, dict)]
+    image = picture(path.with_suffix(".png"))
+    if not queries:
+        return None
+    if image is not None:
+        rows = [
+            (
+                str(q.get("name", "")),
+                ", ".join(f"{n['name']} {n['similarity']}" for n in _near(q)),
+            )
+            for q in queries
+        ]
+        return Piece(wanted.title, wanted.note, image, wanted.alt, rows=rows)
+    near = [{"text": short(q.get("text", "")), "neighbours": _near(q)} for q in queries]
+    note = "What lies nearest in feature space to twelve held-out texts, with the cosine."
+    return Piece(wanted.title, note, near=near)
+
+
+def _near(query: Mapping[str, Any]) -> list[dict[str, str]]:
+    others = query.get("neighbours")
+    return [
+        {
+            "name": str(other.get("name", "")),
+            "text": short(other.get("text", "")),
+            "similarity": number(other.get("similarity"), 2),
+        }
+        for other in (others if isinstance(others, list) else [])
+        if isinstance(other, dict)
+    ]
+
+
+def _fills(path: Path, wanted: Wanted) -> Piece | None:
+    rows = [row for row in record(path).get("rows", []) if isinstance(row, dict)]
+    fills = [{"pieces": [_piece(p) for p in row.get("pieces", []) if isinstance(p, dict)]}
+             for row in rows]  # fmt: skip
+    return Piece(wanted.title, wanted.note, fills=fills) if fills else None
+
+
+def _piece(piece: Mapping[str, Any]) -> dict[str, Any]:
+    text = str(piece.get("text", ""))
+    guesses = [
+        (str(guess[0]), percent(guess[1], 0))
+        for guess in piece.get("guesses") or []
+        if isinstance(guess, list) and len(guess) == 2 and real(guess[1]) is not None
+    ][:5]
+    right = bool(guesses) and guesses[0][0].strip() == text.strip()
+    return {"text": text, "guesses": guesses, "right": right}
+
+
+def _generations(path: Path, wanted: Wanted) -> Piece | None:
+    tree = record(path)
+    texts = [
+        {"prompt": str(row.get("prompt", "")), "text": short(row.get("text", ""), 1200)}
+        for row in tree.get("texts", [])
+        if isinstance(row, dict)
+    ]
+    settings = tree.get("settings")
+    note = wanted.note
+    if isinstance(settings, dict) and settings:
+        note += " " + ", ".join(f"{key} {value}" for key, value in settings.items()) + "."
+    return Piece(wanted.title, note, texts=texts) if texts else None
+
+
+_READERS = {"neighbours": _neighbours, "fills": _fills, "generations": _generations}

@@ -1,0 +1,204 @@
+"""What each section of the page says, as plain values for the template."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from unlabeled.report import curves
+from unlabeled.report.chart import Chart, draw
+from unlabeled.report.folder import Folder
+from unlabeled.report.wording import MISSING, number, plain, real
+
+LIGHTS = {
+    "good": ("good", "Helped"),
+    "helped": ("good", "Helped"),
+    "green": ("good", "Helped"),
+    "saved": ("good", "Helped"),
+    "yes": ("good", "Helped"),
+    "mixed": ("fair", "Uncertain"),
+    "uncertain": ("fair", "Uncertain"),
+    "unclear": ("fair", "Uncertain"),
+    "amber": ("fair", "Uncertain"),
+    "yellow": ("fair", "Uncertain"),
+    "weak": ("fair", "Uncertain"),
+    "bad": ("poor", "Did not help"),
+    "no": ("poor", "Did not help"),
+    "red": ("poor", "Did not help"),
+    "hurt": ("poor", "Did not help"),
+    "not helped": ("poor", "Did not help"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to run next, and what it is for."""
+
+    line: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart drawn once for each width; the style sheet shows one."""
+
+    title: str
+    note: str
+    wide: Markup
+    narrow: Markup | None = None
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+def figure(chart: Chart) -> Figure:
+    """Draw a small chart of one line."""
+    return Figure(chart.title, chart.note, draw(chart))
+
+
+def wide_figure(chart: Chart) -> Figure:
+    """Draw a chart of several lines: names at line ends where there is room, else a legend."""
+    legend = tuple((line.look, line.name) for line in chart.lines)
+    return Figure(
+        chart.title,
+        chart.note,
+        draw(chart, 860, 430, ends=True),
+        draw(chart, 400, 330),
+        legend,
+    )
+
+
+def shown(folder: Folder) -> str:
+    """Return the folder as it is typed on a command line."""
+    return shlex.quote(str(folder.path))
+
+
+def evaluate_hint(folder: Folder) -> Command:
+    """Return the command that fills what only labels can tell."""
+    return Command(
+        f"unlabeled evaluate {shown(folder)} --labels labels.csv", "did it help, and how much"
+    )
+
+
+def verdict(folder: Folder) -> dict[str, Any]:
+    """Return section 1: sentence, light, labels saved, next commands."""
+    status = str(folder.info.get("status") or "unknown")
+    results = folder.results
+    light, word = "none", "Not yet proven"
+    sentence = str(folder.info.get("verdict") or "").strip()
+    if results is not None:
+        grade = str(results.get("grade") or "").lower().replace("_", " ")
+        light, word = LIGHTS.get(grade, ("fair", "Evaluated"))
+        sentence = str(results.get("verdict") or sentence)
+    elif status == "failed":
+        light, word = "poor", "Failed"
+    elif status in ("running", "interrupted"):
+        word = status.capitalize()
+    if not sentence:
+        sentence = "No labels have been used yet, so nothing is proven."
+    savings = curves.savings(results) if results is not None else []
+    return {
+        "light": light,
+        "word": word,
+        "sentence": sentence,
+        "status": status,
+        "savings": savings,
+        "commands": next_commands(folder, light),
+        "alarms": alarms(folder),
+    }
+
+
+def alarms(folder: Folder) -> list[str]:
+    """Return the sentences of the last health check that raised any."""
+    last = folder.health[-1] if folder.health else {}
+    found = last.get("alarms")
+    return [str(word) for word in found] if isinstance(found, list) else []
+
+
+def next_commands(folder: Folder, light: str) -> list[Command]:
+    """Return the three commands that make sense now."""
+    run, status = shown(folder), folder.info.get("status")
+    finetune = Command(f"unlabeled finetune {run} --labels labels.csv", "a classifier to deploy")
+    export = Command(f"unlabeled export {run} --to hf", "opens in transformers, without unlabeled")
+    embed = Command(f"unlabeled embed {run} DATA", "features as a parquet file")
+    if status in ("interrupted", "failed", "running"):
+        return [Command(f"unlabeled resume {run}", "continue where it stopped"),
+                evaluate_hint(folder), export]  # fmt: skip
+    if folder.results is None:
+        return [evaluate_hint(folder), finetune, export]
+    if light == "poor":
+        path = shlex.quote(str(folder.config.get("data", {}).get("path") or "DATA"))
+        return [Command(f"unlabeled inspect {path}", "is there enough, and is it what it seems"),
+                Command(f"unlabeled pretrain {path} --time 2h", "train for longer"),
+                Command("unlabeled methods", "another pretext task may fit better")]  # fmt: skip
+    return [finetune, export, embed]
+
+
+def label_table(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return section 2's table: a row a reading, a column a number of labels."""
+    groups = curves.summary(dict(results))
+    counts = sorted({float(row["labels_per_class"]) for rows in groups.values() for row in rows})
+    best = {
+        count: max(
+            (float(r["mean"]) for rows in groups.values() for r in rows
+             if float(r["labels_per_class"]) == count),
+        )
+        for count in counts
+    }  # fmt: skip
+    table = []
+    for reading, rows in groups.items():
+        found = {float(row["labels_per_class"]): row for row in rows}
+        cells = [_cell(found.get(count), best[count]) for count in counts]
+        table.append({"name": curves.reading_name(reading), "ours": curves.is_ours(reading),
+                      "cells": cells})  # fmt: skip
+    return {"counts": [number(count) for count in counts], "rows": table}
+
+
+def _cell(row: Mapping[str, Any] | None, best: float) -> dict[str, Any]:
+    if row is None:
+        return {"mean": MISSING, "span": "", "best": False}
+    low, high = real(row.get("low")), real(row.get("high"))
+    span = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    mean = float(row["mean"])
+    draws = real(row.get("n"))
+    return {"mean": f"{mean:.3f}", "span": span, "best": mean == best, "n": draws}
+
+
+def sampled(records: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
+    """Return about a dozen rows of the records, evenly spaced, last one included."""
+    keys = [key for key in keys if any(real(r.get(key)) is not None for r in records)]
+    if not records or not keys:
+        return {"header": [], "rows": []}
+    stride = max(1, -(-(len(records) - 1) // 11))
+    chosen = [*records[: -1 or None : stride], records[-1]]
+    rows = [[number(record.get(key), 4) for key in keys] for record in chosen]
+    return {"header": [key.replace("_", " ") for key in keys], "rows": rows}
+
+
+def training(folder: Folder) -> dict[str, Any]:
+    """Return section 3."""
+    keys = ("step", "loss", "lr", "grad_norm", "samples_per_second", "data_wait")
+    return {
+        "figures": [figure(chart) for chart in curves.training(folder)],
+        "table": sampled(folder.metrics, keys),
+        "baselines": pairs(folder.info.get("baselines")),
+    }
+
+
+def health(folder: Folder) -> dict[str, Any]:
+    """Return section 4."""
+    keys = ("step", "spread", "effective_rank", "mean_cosine", "entropy", "target_entropy")
+    return {
+        "figures": [figure(chart) for chart in curves.monitors(folder)],
+        "table": sampled(folder.health, keys),
+        "alarms": alarms(folder),
+    }
+
+
+def pairs(tree: Any) -> list[tuple[str, str]]:
+    """Return a table as rows of name and value."""
+    if not isinstance(tree, dict):
+        return []
+    return [(str(key).replace("_", " "), plain(value)) for key, value in tree.items()]
