@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled import config, duration, items
+from unlabeled import config, duration, items, naming
 from unlabeled.errors import UsageError
 from unlabeled.items import Items
 
@@ -64,32 +64,22 @@ def pretrain(
     sections = {name: dict(values) for name, values in overrides.items()}
     if seed is not None:
         sections.setdefault("loop", {})["seed"] = seed
-    request = Request(
-        data=str(data),
-        method=method,
-        time=None if time is None else duration.parse(time),
-        steps=steps,
-        out=None if out is None else str(out),
-        kind=kind,
-        column=column,
-        init=None if init is None else str(init),
-        overrides=sections,
+    planned = plan(
+        Request(
+            data=str(data),
+            method=method,
+            seconds=None if time is None else duration.parse(time),
+            steps=steps,
+            kind=kind,
+            column=column,
+            init=None if init is None else str(init),
+            overrides=sections,
+        )
     )
-    planned = plan(request)
-    folder = Path(out) if out is not None else run_folder(planned.config)
-    return Encoder.from_pretrained(start(planned, folder, quiet=quiet))
-
-
-def run_folder(resolved: config.RunConfig, parent: Path = Path("runs")) -> Path:
-    """Return the first free ``parent/NAME-METHOD-NUMBER`` for a run."""
-    import re
-
-    stem = f"{Path(resolved.data.path).stem}-{resolved.method['name']}"
-    clean = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
-    number = 1
-    while (parent / f"{clean}-{number:02d}").exists():
-        number += 1
-    return parent / f"{clean}-{number:02d}"
+    folder = Path(out) if out is not None else naming.run_folder(planned.config)
+    about = {"choices": [vars(choice) for choice in planned.choices], "command": "in Python"}
+    start(planned.config, folder, seconds=planned.seconds, about=about, quiet=quiet)
+    return Encoder.from_pretrained(folder)
 
 
 def evaluate(

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,37 @@ if TYPE_CHECKING:
     from unlabeled.data.find import Source
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of `pretrain`; the fields are those of `plan.Request`."""
+
+    data: str
+    method: str | None
+    seconds: float | None
+    steps: int | None
+    kind: str | None
+    column: str | None
+    init: str | None
+    overrides: Mapping[str, Mapping[str, Any]]
+    file: Mapping[str, Any]
+
+
+def request(asked: Asked) -> None:
+    """Check all of a request: names, values, ranges, then the data, then whether they fit."""
+    data = dict(asked.file.get("data", {}))
+    kind, column = asked.kind or data.get("kind"), asked.column or data.get("column")
+    name = asked.method or dict(asked.file.get("method", {})).get("name")
+    if asked.init is not None:
+        existing(asked.init)
+    method(name, kind)
+    options(asked.file, None, kind)
+    options(asked.overrides, name, kind)
+    found = source(asked.data, kind, column).kind
+    if kind is None:
+        method(name, found)
+        options(asked.overrides, name, found)
 
 
 def separate(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -191,24 +223,15 @@ def new_run(folder: str) -> Path:
     return path
 
 
-def free_folder(parent: Path, stem: str) -> Path:
-    """Return ``parent/stem-01`` or the first higher number that is not taken."""
-    clean = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "run"
-    number = 1
-    while (parent / f"{clean}-{number:02d}").exists():
-        number += 1
-    return parent / f"{clean}-{number:02d}"
-
-
-def one_path(paths: Sequence[str], config_file: str | None) -> str | None:
+def one_path(paths: Sequence[str], named: str | None) -> str:
     """Return the one data path; several files become a list, a configuration may name it."""
     if len(paths) == 1:
         return paths[0]
     if paths:
         return str(_list_of(paths))
-    if config_file is None:
+    if named is None:
         raise UsageError("Say which data: unlabeled pretrain DATA (a folder, a file, hf://...).")
-    return None
+    return named
 
 
 def _list_of(paths: Sequence[str]) -> Path:

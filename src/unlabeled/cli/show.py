@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,11 @@ def say(text: str = "") -> None:
     """Print a line, on the first rank only."""
     if first_rank():
         typer.echo(text)
+
+
+def command_line() -> str:
+    """Return the command that was given, as it can be pasted."""
+    return shlex.join(["unlabeled", *sys.argv[1:]])
 
 
 def next_commands(commands: Sequence[tuple[str, str]]) -> None:

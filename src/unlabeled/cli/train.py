@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unlabeled import config, duration
+from unlabeled import config, duration, naming
 from unlabeled.cli import checks, show
 from unlabeled.errors import UsageError
 
 if TYPE_CHECKING:
-    from unlabeled.plan import Plan, Request
+    from unlabeled.plan import Plan
 
 Kind = Annotated[str | None, typer.Option(help="Read the data as: image, text.")]
 Column = Annotated[str | None, typer.Option(help="Column of a table that holds the samples.")]
@@ -32,28 +31,26 @@ def demo(
     Pre-trains, evaluates against the baselines, writes the report and prints the verdict.
     """
     seconds = duration.parse(time)
-    target = checks.new_run(str(out)) if out else checks.free_folder(Path("runs"), f"demo-{name}")
+    target = checks.new_run(str(out)) if out else naming.free_folder(Path("runs"), f"demo-{name}")
     from unlabeled.data.samples import fetch
 
     sample = fetch(name, Path("runs") / "samples")
-    show.say(f"{name}: {sample.path} (licence: {sample.licence})")
-    show.say("Labels are used for the evaluation only.\n")
-    from unlabeled.pretrain import pretrain as start
+    if sample.note:
+        show.say(sample.note)
+    show.say(f"{sample.path}   (licence: {sample.licence})\n")
     from unlabeled.plan import Request, plan
 
-    planned = plan(Request(data=str(sample.path), kind=sample.kind, time=seconds, out=str(target)))
-    _print_choices(planned)
-    start(planned, target)
-    if checks.status(target) != "finished":
-        _say_interrupted(target)
-        raise typer.Exit(130)
+    _start(plan(Request(data=str(sample.path), kind=sample.kind, seconds=seconds)), target)
     from unlabeled.cli.measure import judge, write_report
 
-    judge(target, str(sample.labels), quick=True)
+    if sample.labels is not None:
+        test = None if sample.test is None else str(sample.test)
+        judge(target, str(sample.labels), quick=True, test=test)
     write_report([target])
+    flag = "" if sample.labels is None else f" --labels {sample.labels}"
     show.next_commands(
         [
-            (f"unlabeled finetune {target} --labels {sample.labels}", "a classifier"),
+            (f"unlabeled finetune {target}{flag}", "a classifier"),
             (f"unlabeled embed {target} {sample.path}", "features as parquet"),
             ("unlabeled pretrain YOUR_FOLDER --time 10m", "the same for your data"),
         ]
@@ -116,33 +113,32 @@ def pretrain(
     overrides = config.parse_overrides(words)
     if seed is not None:
         overrides.setdefault("loop", {})["seed"] = seed
-    given = {
-        "data": checks.one_path(paths, config_file),
-        "method": method,
-        "time": None if time is None else duration.parse(time),
-        "steps": steps,
-        "out": out,
-        "kind": kind or checks.kind_of_list(paths),
-        "column": column,
-        "init": init,
-        "overrides": overrides,
-        "config_file": None if config_file is None else str(checks.existing(config_file)),
-    }
-    _check(given)
+    file = {} if config_file is None else config.load(checks.existing(config_file))
+    asked = checks.Asked(
+        data=checks.one_path(paths, dict(file.get("data", {})).get("path")),
+        method=method,
+        seconds=None if time is None else duration.parse(time),
+        steps=steps,
+        kind=kind or checks.kind_of_list(paths),
+        column=column,
+        init=init,
+        overrides=overrides,
+        file=file,
+    )
+    if out is not None:
+        checks.new_run(out)
+    checks.request(asked)
     from unlabeled.plan import Request, plan
 
-    planned = plan(Request(**given))
+    planned = plan(Request(**vars(asked)))
     if print_config:
         show.say(config.dump(planned.config))
-        return
-    _print_choices(planned)
-    if dry_run:
-        _after_dry_run(given)
-        return
-    target = _target(out, planned)
-    from unlabeled.pretrain import pretrain as start
-
-    _after_run(start(planned, target))
+    elif dry_run:
+        _print_choices(planned)
+        _after_dry_run(asked.data)
+    else:
+        folder = _start(planned, _target(out, planned.config))
+        _after_run(folder)
 
 
 def resume(
@@ -160,36 +156,31 @@ def resume(
     _after_run(go_on(folder))
 
 
-def _check(given: Mapping[str, Any]) -> None:
-    """Check everything that can be wrong in a request before torch is imported."""
-    tree = config.load(Path(given["config_file"])) if given["config_file"] else {}
-    data = dict(tree.get("data", {}))
-    kind, column = given["kind"] or data.get("kind"), given["column"] or data.get("column")
-    if given["out"]:
-        checks.new_run(given["out"])
-    if given["init"]:
-        checks.existing(given["init"])
-    name = given["method"] or dict(tree.get("method", {})).get("name")
-    checks.method(name, kind)
-    checks.options(tree, None, kind)
-    checks.options(given["overrides"], name, kind)
-    path = given["data"] or data.get("path")
-    if path is None:
-        raise UsageError(f"{given['config_file']} names no data. Add: unlabeled pretrain DATA")
-    found = checks.source(path, kind, column).kind
-    if kind is None:
-        checks.method(name, found)
-        checks.options(given["overrides"], name, found)
-
-
-def _target(out: str | None, planned: Plan) -> Path:
+def _target(out: str | None, resolved: config.RunConfig) -> Path:
     """Return the run's folder; several ranks must be told, they cannot choose alike."""
     if out:
         return Path(out)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("Several processes write one run: name its folder with --out RUN.")
-    stem = Path(planned.config.data.path).stem or "data"
-    return checks.free_folder(Path("runs"), f"{stem}-{planned.config.method['name']}")
+    return naming.run_folder(resolved)
+
+
+def _start(planned: Plan, target: Path) -> Path:
+    """Print the choices and pre-train."""
+    from unlabeled.pretrain import pretrain as run
+
+    _print_choices(planned)
+    choices = [
+        {"name": c.name, "value": c.value, "reason": c.reason} for c in planned.choices
+    ]
+    show.say(f"run {target}")
+    return run(
+        planned.config,
+        target,
+        seconds=planned.seconds,
+        about={"choices": choices, "command": show.command_line()},
+        quiet=not show.first_rank(),
+    )
 
 
 def _print_choices(planned: Plan) -> None:
@@ -200,8 +191,7 @@ def _print_choices(planned: Plan) -> None:
     show.say()
 
 
-def _after_dry_run(given: Mapping[str, Any]) -> None:
-    data = given["data"] or f"--config {given['config_file']}"
+def _after_dry_run(data: str) -> None:
     show.next_commands(
         [
             (f"unlabeled pretrain {data} --time 10m", "run it"),
@@ -214,9 +204,6 @@ def _after_dry_run(given: Mapping[str, Any]) -> None:
 def _after_run(folder: Path) -> None:
     """Say what a run became and what to do with it."""
     info = checks.info(folder)
-    if info.get("status") != "finished":
-        _say_interrupted(folder)
-        raise typer.Exit(130)
     show.say(f"\n{info.get('verdict') or 'The run is finished.'}")
     show.say(f"Encoder  {folder}/encoder")
     third = (f"unlabeled embed {folder} DATA", "features as parquet")
@@ -229,8 +216,3 @@ def _after_run(folder: Path) -> None:
             third,
         ]
     )
-
-
-def _say_interrupted(folder: Path) -> None:
-    state = checks.status(folder)
-    typer.echo(f"The run is {state}; it is saved. Continue: unlabeled resume {folder}", err=True)

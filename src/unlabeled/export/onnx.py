@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unlabeled.errors import MissingExtraError
 from unlabeled.export.real import Reference
-from unlabeled.export.reload import classifies, mean_pool, tokenize
+from unlabeled.export.reload import classifies, config_of, enlarged, mean_pool, tokenize
 
 
 class ImageFeature(nn.Module):
@@ -66,7 +66,7 @@ def write(source: Path, target: Path, given: Reference) -> None:
     """
     import transformers
 
-    content = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    content = config_of(source)
     classifier = classifies(content)
     kind = "Image" if given.pixels is not None else "Sequence"
     name = f"AutoModelFor{kind}Classification" if classifier else "AutoModel"
@@ -74,7 +74,7 @@ def write(source: Path, target: Path, given: Reference) -> None:
     model = getattr(transformers, name).from_pretrained(source, **extra).eval()
     output = "logits" if classifier else "embedding"
     if given.pixels is not None:
-        program = _trace(ImageFeature(model, classifier), {"image": given.pixels}, output)
+        program = _trace(ImageFeature(model, classifier), {"image": enlarged(given.pixels, content)}, output)
         _note(program, content.get("pretrained_cfg", {}))
     else:
         program = _trace(TextFeature(model, classifier), tokenize(source, given), output)

@@ -5,6 +5,7 @@ Nothing of ours takes part: what works here works where this package is not inst
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import warnings
@@ -59,13 +60,31 @@ def tokenize(folder: Path, given: Reference) -> dict[str, Tensor]:
     return {name: rows[name] for name in ("input_ids", "attention_mask")}
 
 
+def enlarged(pixels: Tensor | None, content: dict[str, Any]) -> Tensor:
+    """Repeat pixels to the size that the exported model wants, a multiple of ours.
+
+    A stem for small images is written as one for images enlarged by box interpolation.
+    """
+    assert pixels is not None
+    wanted = int(content.get("pretrained_cfg", {}).get("input_size", pixels.shape[1:])[-1])
+    times = max(1, wanted // pixels.shape[-1])
+    return pixels.repeat_interleave(times, 2).repeat_interleave(times, 3)
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Read ``config.json``."""
+    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+
+
 @torch.inference_mode()
 def with_timm(folder: Path, given: Reference) -> NDArray[np.float32]:
     """Load with ``timm.create_model("local-dir:...")``."""
     import timm
 
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).eval()
-    return _array(model(given.pixels))
+    content = config_of(folder)
+    keep = {} if classifies(content) else {"num_classes": 0}
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True, **keep).eval()
+    return _array(model(enlarged(given.pixels, content)))
 
 
 @torch.inference_mode()
@@ -73,12 +92,12 @@ def with_transformers(folder: Path, given: Reference) -> NDArray[np.float32]:
     """Load with `AutoModel`, or the model for classification where the folder holds one."""
     import transformers
 
-    classes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    classifier = classifies(classes)
+    content = config_of(folder)
+    classifier = classifies(content)
     if given.pixels is not None:
         name = "AutoModelForImageClassification" if classifier else "AutoModel"
         model = getattr(transformers, name).from_pretrained(folder).eval()
-        found = model(pixel_values=given.pixels)
+        found = model(pixel_values=enlarged(given.pixels, content))
         return _array(found.logits if classifier else found.pooler_output)
     name = "AutoModelForSequenceClassification" if classifier else "AutoModel"
     model = getattr(transformers, name).from_pretrained(folder).eval()
@@ -107,7 +126,12 @@ def with_onnxruntime(folder: Path, given: Reference) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(
         folder / "model.onnx", options, providers=["CPUExecutionProvider"]
     )
-    rows = {"image": given.pixels} if given.pixels is not None else tokenize(folder, given)
+    if given.pixels is not None:
+        shape = session.get_inputs()[0].shape
+        content = {"pretrained_cfg": {"input_size": shape[1:]}}
+        rows = {"image": enlarged(given.pixels, content)}
+    else:
+        rows = tokenize(folder, given)
     feeds = {name: np.asarray(x) for name, x in rows.items()}
     found = session.run(None, feeds)[0]
     alone = session.run(None, {name: x[:1] for name, x in feeds.items()})[0]
@@ -118,9 +142,8 @@ def with_sentence_transformers(folder: Path, given: Reference) -> NDArray[np.flo
     """Load as a `SentenceTransformer`; by its files with transformers where it is absent."""
     if importlib.util.find_spec("sentence_transformers") is None:
         return _by_modules(folder, given)
-    from sentence_transformers import SentenceTransformer
-
-    model = SentenceTransformer(str(folder), device="cpu")
+    library = importlib.import_module("sentence_transformers")
+    model = library.SentenceTransformer(str(folder), device="cpu")
     return np.asarray(model.encode(list(given.texts)), dtype=np.float32)
 
 
