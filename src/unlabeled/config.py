@@ -73,6 +73,9 @@ class EncoderConfig(_Frozen):
     )
     patch: int | None = Field(None, ge=1, description="patch edge in pixels (ViTs)")
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth of the student")
+    pool: Literal["avg", "token"] | None = Field(
+        None, description="feature of a ViT: mean of its patches, or the class token"
+    )
 
 
 class OptimConfig(_Frozen):
