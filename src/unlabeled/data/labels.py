@@ -1,0 +1,449 @@
+"""Labels: read from a table, a column or class folders, and matched to samples.
+
+Only `unlabeled.transfer` may import this module: labels never reach pre-training.
+Neither torch nor the data are loaded here; images are not opened.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.errors import UsageError, nearest
+
+TABLES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
+_PATHS = ("path", "file", "filename", "file_name", "name", "image", "id")
+_LABELS = ("label", "labels", "class", "category", "target", "y")
+_SPLITS = ("split", "fold", "partition", "subset")
+_GROUPS = ("group", "groups")
+_SAMPLES = {
+    "image": ("image", "img", "bytes", "picture"),
+    "text": ("text", "sentence", "content", "document", "body"),
+}
+_UNKNOWN = frozenset({"", "-1", "none", "null", "nan"})
+
+
+class Source(Protocol):
+    """What this module needs of a source of samples."""
+
+    @property
+    def kind(self) -> str:
+        """Return ``image`` or ``text``."""
+
+    def __len__(self) -> int:
+        """Return how many samples there are."""
+
+    def name(self, index: int) -> str:
+        """Return the printable name of a sample."""
+
+    def payload(self, index: int, epoch: int = 0) -> Any:
+        """Return the encoded sample."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Human labels of some samples of a source.
+
+    Args:
+        indices: (L,) int64, positions in the source, ascending, each once.
+        y: (L,) int64, positions in `classes`.
+        classes: names of the classes.
+        split: (L,) names of splits (such as train, test), where the table has them.
+        group: (L,) names of groups that must not be torn apart, where the table has them.
+        skipped: rows without a label.
+    """
+
+    indices: NDArray[np.int64]
+    y: NDArray[np.int64]
+    classes: list[str]
+    split: NDArray[np.str_] | None = None
+    group: NDArray[np.str_] | None = None
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        """Return L."""
+        return len(self.indices)
+
+    def take(self, rows: NDArray[Any]) -> Labels:
+        """Return the labels at `rows` (positions or a mask)."""
+        return Labels(
+            self.indices[rows],
+            self.y[rows],
+            self.classes,
+            None if self.split is None else self.split[rows],
+            None if self.group is None else self.group[rows],
+        )
+
+
+def read_labels(
+    labels: str | Path | None,
+    source: Source,
+    *,
+    label_column: str | None = None,
+    classes: Sequence[str] | None = None,
+    table: str | Path | None = None,
+) -> Labels:
+    """Read the labels of a source's samples.
+
+    Args:
+        labels: a table with a path and a label a row (csv, tsv, jsonl, parquet);
+            ``column:NAME`` for a column of the source's own table, or that table itself;
+            None for a label column of the source's own table if it has one, else class folders.
+        source: the samples.
+        label_column: name of the label column, where it cannot be guessed.
+        classes: the classes that may occur, in order (those of the training labels).
+        table: the file or folder that `source` was made from.
+
+    Raises:
+        UsageError: with the sentence to print.
+    """
+    if isinstance(labels, str) and labels.startswith("column:"):
+        label_column, labels = labels.removeprefix("column:"), None
+    own = _own_tables(source, table)
+    if labels is None or (table is not None and _same(labels, table)):
+        if own:
+            return _from_own(own, source, label_column, classes)
+        if label_column is not None:
+            raise UsageError(
+                f"The samples come from a folder, which has no column '{label_column}'. "
+                "Give --labels FILE, a table with the columns path and label."
+            )
+        return _from_folders(source, classes)
+    return _from_table(Path(labels).expanduser(), source, label_column, classes, table)
+
+
+def _same(one: str | Path, other: str | Path) -> bool:
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+
+
+def read_labelled(
+    labels: str | Path | None,
+    source: Source,
+    *,
+    table: str | Path | None = None,
+    column: str | None = None,
+    label_column: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> tuple[Source, Labels]:
+    """Read labels together with the samples that they belong to.
+
+    `labels` may also be a data set of its own: a folder of class folders, or a table that holds
+    the samples beside their labels. Then its samples are returned, else `source`.
+
+    Raises:
+        UsageError: with the sentence to print.
+    """
+    if labels is None or str(labels).startswith("column:"):
+        return source, read_labels(
+            labels, source, label_column=label_column, classes=classes, table=table
+        )
+    path = _existing(Path(labels).expanduser())
+    same = table is not None and _same(path, table)
+    if not same and (path.is_dir() or _is_data_set(path, source, column, table)):
+        from unlabeled.data.find import find
+
+        source, table, same = find(str(path), kind=source.kind, column=column), path, True
+    found = read_labels(
+        None if same else path, source, label_column=label_column, classes=classes, table=table
+    )
+    return source, found
+
+
+def _existing(path: Path) -> Path:
+    if path.exists():
+        return path
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise UsageError(
+        f"{path} does not exist.{nearest(path.name, siblings)} "
+        "--labels takes a table (csv, tsv, jsonl, parquet), column:NAME, or a folder of "
+        "class folders."
+    )
+
+
+def _own_tables(source: Source, table: str | Path | None) -> list[Path]:
+    """Return the tables that the samples themselves lie in, if they do."""
+    path = None if table is None else Path(table).expanduser()
+    if path is None or not path.exists():
+        return []
+    if path.is_file():
+        return [path] if path.suffix.lower() in TABLES else []
+    names = (source.name(i).rpartition("#")[0] for i in range(len(source)))
+    files = [path / name for name in dict.fromkeys(names) if name]
+    return files if all(f.suffix.lower() in TABLES and f.is_file() for f in files) else []
+
+
+def _is_data_set(
+    path: Path, source: Source, column: str | None, table: str | Path | None
+) -> bool:
+    """Say whether a table holds samples itself, rather than names of samples of `source`."""
+    if path.suffix.lower() not in TABLES:
+        return False
+    columns = columns_of(path)
+    if column is not None and column in columns:
+        return True
+    if _pick(columns, _SAMPLES.get(source.kind, ())) is not None:
+        return source.kind == "text" or path.suffix.lower() == ".parquet"
+    key = _pick(columns, _PATHS)
+    if key is None or source.kind != "image":
+        return False
+    first = next((str(word) for word in _read(path, [key])[0]), "")
+    names = _Names(source, table)
+    return names.find(first, path.parent) is None and (path.parent / first).is_file()
+
+
+def columns_of(path: Path) -> list[str]:
+    """Return the column names of a table.
+
+    Raises:
+        UsageError: the file cannot be read as a table.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet as pq
+
+            return [str(name) for name in pq.read_schema(path).names]
+        first = next(_records(path), None)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as a table: {error}.") from None
+    return [] if first is None else list(first)
+
+
+def _records(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a csv, tsv or jsonl file."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix.lower() == ".jsonl":
+            for line in file:
+                if line.strip():
+                    record = json.loads(line)
+                    if not isinstance(record, dict):
+                        raise ValueError("a line is not an object with named fields")
+                    yield record
+            return
+        head = file.readline()
+        file.seek(0)
+        delimiter = max("\t,;", key=head.count)
+        yield from csv.DictReader(file, delimiter=delimiter)
+
+
+def _read(path: Path, names: Sequence[str]) -> list[list[Any]]:
+    """Return the values of some columns of a table."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet as pq
+
+            read = pq.read_table(path, columns=list(names))
+            return [read.column(name).to_pylist() for name in names]
+        rows = [[record.get(name) for name in names] for record in _records(path)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as a table: {error}.") from None
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
+
+
+def _pick(columns: Sequence[str], wanted: Iterable[str]) -> str | None:
+    lower = {name.lower().strip(): name for name in reversed(columns)}
+    return next((lower[name] for name in wanted if name in lower), None)
+
+
+def _label_column(path: Path, columns: Sequence[str], given: str | None) -> str:
+    if given is not None:
+        if given not in columns:
+            raise UsageError(
+                f"{path} has no column '{given}'.{nearest(given, columns)} "
+                f"Columns seen: {', '.join(columns)}."
+            )
+        return given
+    found = _pick(columns, _LABELS)
+    if found is None:
+        raise UsageError(
+            f"{path} has no column named {' or '.join(_LABELS[:3])}. "
+            f"Columns seen: {', '.join(columns) or 'none'}. Name it with --label-column NAME."
+        )
+    return found
+
+
+def _columns(path: Path, label_column: str | None) -> dict[str, str]:
+    """Return which column plays which part: label, and split and group where they exist."""
+    columns = columns_of(path)
+    parts = {"label": _label_column(path, columns, label_column)}
+    for part, names in (("split", _SPLITS), ("group", _GROUPS)):
+        found = _pick(columns, names)
+        if found is not None:
+            parts[part] = found
+    return parts
+
+
+def _from_own(
+    tables: Sequence[Path], source: Source, label_column: str | None, classes: Sequence[str] | None
+) -> Labels:
+    path, parts = tables[0], _columns(tables[0], label_column)
+    read = [_read(part, list(parts.values())) for part in tables]
+    values = {
+        name: [value for columns in read for value in columns[i]] for i, name in enumerate(parts)
+    }
+    if len(values["label"]) != len(source):
+        raise UsageError(
+            f"{path} has {len(values['label'])} rows but {len(source)} samples were found in it. "
+            "Give the labels as a table with the columns path and label instead."
+        )
+    return _build(np.arange(len(source)), values, classes, str(path))
+
+
+def _from_table(
+    path: Path,
+    source: Source,
+    label_column: str | None,
+    classes: Sequence[str] | None,
+    table: str | Path | None,
+) -> Labels:
+    _existing(path)
+    if path.suffix.lower() not in TABLES:
+        raise UsageError(
+            f"{path} is not a table of labels. Give a csv, tsv, jsonl or parquet file with the "
+            "columns path and label."
+        )
+    parts = _columns(path, label_column)
+    columns = columns_of(path)
+    key = _pick([name for name in columns if name not in parts.values()], _PATHS)
+    if key is None:
+        raise UsageError(
+            f"{path} has no column with the paths of the samples (path, file or name). "
+            f"Columns seen: {', '.join(columns)}."
+        )
+    read = _read(path, [key, *parts.values()])
+    values = dict(zip(parts, read[1:], strict=True))
+    names = _Names(source, table)
+    return _build(_match(read[0], path, source, columns, names), values, classes, str(path))
+
+
+def _match(
+    given: Sequence[Any], path: Path, source: Source, columns: Sequence[str], names: _Names
+) -> NDArray[np.int64]:
+    """Return the index of each named sample.
+
+    Raises:
+        UsageError: some are not among the samples.
+    """
+    found = [names.find(str(word), path.parent) for word in given]
+    missing = [str(word) for word, index in zip(given, found, strict=True) if index is None]
+    if missing or not found:
+        first = f" (first: {missing[0]})" if missing else ""
+        example = f" The samples are named like {source.name(0)}." if len(source) else ""
+        raise UsageError(
+            f"{path}: {len(missing)} of {len(found)} paths not found among the samples{first}. "
+            f"Columns seen: {', '.join(columns)}.{example}"
+        )
+    return np.array(found, dtype=np.int64)
+
+
+class _Names:
+    """Finds samples by path: as named, relative to the folder, or by a unique file name."""
+
+    def __init__(self, source: Source, folder: str | Path | None) -> None:
+        self.full = {source.name(i): i for i in range(len(source))}
+        self.last: dict[str, int] = {}
+        for name, index in self.full.items():
+            last = PurePosixPath(name).name
+            self.last[last] = -1 if last in self.last else index
+        root = None if folder is None else Path(folder).expanduser().resolve()
+        self.root = root if root is not None and root.is_dir() else None
+
+    def find(self, word: str, beside: Path) -> int | None:
+        """Return the index of the sample that `word` names, or None."""
+        if word in self.full:
+            return self.full[word]
+        if self.root is not None:
+            for base in (Path(), beside):
+                place = (base / word).resolve()
+                if place.is_relative_to(self.root):
+                    name = place.relative_to(self.root).as_posix()
+                    if name in self.full:
+                        return self.full[name]
+        index = self.last.get(PurePosixPath(word.replace("\\", "/")).name, -1)
+        return None if index < 0 else index
+
+
+def _from_folders(source: Source, classes: Sequence[str] | None) -> Labels:
+    parents = [PurePosixPath(source.name(i)).parent.name for i in range(len(source))]
+    if len({p for p in parents if p}) < 2:
+        raise UsageError(
+            "No labels were found: the samples have no label column and do not lie in class "
+            "folders. Give --labels FILE, a table with the columns path and label."
+        )
+    return _build(np.arange(len(source)), {"label": parents}, classes, "the folders")
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value).strip()
+
+
+def _order(words: Iterable[str]) -> list[str]:
+    """Sort class names, numbers by value."""
+    unique = sorted(set(words))
+    if all(word.lstrip("-").isdecimal() for word in unique):
+        return sorted(unique, key=int)
+    return unique
+
+
+def _build(
+    indices: NDArray[np.int64],
+    values: Mapping[str, Sequence[Any]],
+    classes: Sequence[str] | None,
+    where: str,
+) -> Labels:
+    """Make `Labels` of one label a sample, without the rows that have none."""
+    words = [_word(value) for value in values["label"]]
+    known = np.array([word.lower() not in _UNKNOWN for word in words], dtype=bool)
+    if not known.any():
+        raise UsageError(f"{where}: no row has a label.")
+    order = _order(word for word, keep in zip(words, known, strict=True) if keep)
+    if classes is not None:
+        strange = [word for word in order if word not in classes]
+        if strange:
+            raise UsageError(
+                f"{where} has the class '{strange[0]}', which the training labels lack. "
+                f"Classes known: {', '.join(classes[:20])}."
+            )
+        order = list(classes)
+    elif len(order) < 2:
+        raise UsageError(f"{where} has one class only ('{order[0]}'). At least two are needed.")
+    number = {word: i for i, word in enumerate(order)}
+    rows = np.flatnonzero(known)
+    y = np.array([number[words[row]] for row in rows], dtype=np.int64)
+    keep = _once(indices[rows], y, order, where)
+    rows, y = rows[keep], y[keep]
+    extra = {
+        part: np.array([_word(values[part][row]) for row in rows], dtype=np.str_)
+        for part in ("split", "group")
+        if part in values
+    }
+    return Labels(indices[rows].astype(np.int64), y, order, **extra, skipped=int((~known).sum()))
+
+
+def _once(
+    indices: NDArray[np.int64], y: NDArray[np.int64], classes: Sequence[str], where: str
+) -> NDArray[np.int64]:
+    """Return rows in order of their sample, each sample once.
+
+    Raises:
+        UsageError: a sample has two different labels.
+    """
+    order = np.argsort(indices, kind="stable")
+    same = indices[order][1:] == indices[order][:-1]
+    clash = same & (y[order][1:] != y[order][:-1])
+    if clash.any():
+        row = int(np.flatnonzero(clash)[0])
+        a, b = classes[y[order[row]]], classes[y[order[row + 1]]]
+        raise UsageError(
+            f"{where}: {int(clash.sum())} samples have two different labels (first: row "
+            f"{int(order[row + 1]) + 1}, '{a}' and '{b}'). Give each sample one label."
+        )
+    return order[np.concatenate([[True], ~same])]

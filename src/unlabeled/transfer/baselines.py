@@ -1,0 +1,162 @@
+"""Plain features that need no pre-trained network: what an encoder has to beat.
+
+All are fitted on unlabelled samples only, those that pre-training saw.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from unlabeled.transfer.features import Inputs
+from unlabeled.transfer.probe import DEFAULT_PENALTY, folds
+
+COMPONENTS = 128
+_EDGE = 32
+_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+_BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A baseline's features of the labelled samples and of the test samples.
+
+    Args:
+        train: (N, D), dense or a scipy sparse matrix.
+        test: (M, D).
+        whiten: whether each dimension is standardised (else only the whole is scaled).
+    """
+
+    train: Any
+    test: Any
+    whiten: bool = False
+
+
+def for_images(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[[], Plain]]:
+    """Return the baselines of images: PCA of pixels, colour and gradient histograms."""
+    return {"pca": lambda: _pca(train, test, pool), "histogram": lambda: _histogram(train, test)}
+
+
+def for_text(train: Inputs, test: Inputs, pool: Sequence[str]) -> dict[str, Callable[[], Plain]]:
+    """Return the baselines of text: TF-IDF of words and pairs of words, and LSA of it."""
+    cache: list[Any] = []
+
+    def weights() -> tuple[Any, Any, Any]:
+        if not cache:
+            cache.append(_tfidf(train.texts, test.texts, pool))
+        found: tuple[Any, Any, Any] = cache[0]
+        return found
+
+    def sparse() -> Plain:
+        return Plain(*weights()[:2])
+
+    return {"tfidf": sparse, "lsa": lambda: _lsa(*weights())}
+
+
+def pixels(inputs: Inputs) -> NDArray[np.float32]:
+    """Return the pixels of whole images, at most 32 a side, (N, C*H*W) in [0, 1]."""
+    parts = []
+    for start in range(0, len(inputs), _BLOCK):
+        cuts = inputs.cuts[start : start + _BLOCK]
+        x = cuts.float() / (255 if cuts.dtype == torch.uint8 else 1)
+        if x.ndim == 4 and x.shape[-1] <= 4 < x.shape[1]:
+            x = x.permute(0, 3, 1, 2)
+        if x.ndim == 4 and max(x.shape[-2:]) > _EDGE:
+            x = functional.adaptive_avg_pool2d(x, (_EDGE, _EDGE))
+        parts.append(x.flatten(1).numpy())
+    return np.concatenate(parts)
+
+
+def _pca(train: Inputs, test: Inputs, pool: Inputs) -> Plain:
+    from sklearn.decomposition import PCA
+
+    seen = pixels(pool)
+    width = min(COMPONENTS, *seen.shape)
+    fitted = PCA(width, svd_solver="randomized", random_state=0).fit(seen)
+    return Plain(
+        fitted.transform(pixels(train)).astype(np.float32),
+        fitted.transform(pixels(test)).astype(np.float32),
+    )
+
+
+def _histogram(train: Inputs, test: Inputs) -> Plain:
+    """Join what the modality offers, apart from pixels, which PCA has."""
+
+    def describe(inputs: Inputs) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(inputs), _BLOCK):
+            raws = inputs.raws(range(start, min(start + _BLOCK, len(inputs))))
+            found = inputs.modality.plain_features(raws)
+            kept = [found[name] for name in sorted(found) if not name.startswith(("pixel", "pca"))]
+            parts.append(np.concatenate(kept, axis=1))
+        return np.concatenate(parts).astype(np.float32)
+
+    return Plain(describe(train), describe(test), whiten=True)
+
+
+def _tfidf(train: Sequence[str], test: Sequence[str], pool: Sequence[str]) -> tuple[Any, Any, Any]:
+    """Return TF-IDF of the labelled, the test and the unlabelled documents."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+        min_df=2 if len(pool) > 50 else 1,
+        max_features=50_000,
+        dtype=np.float32,
+    )
+    seen = vectorizer.fit_transform(pool)
+    return vectorizer.transform(train), vectorizer.transform(test), seen
+
+
+def _lsa(train: Any, test: Any, pool: Any) -> Plain:
+    from sklearn.decomposition import TruncatedSVD
+
+    width = min(COMPONENTS, min(pool.shape) - 1)
+    fitted = TruncatedSVD(width, random_state=0).fit(pool)
+
+    def reduce(x: Any) -> NDArray[np.float32]:
+        found = fitted.transform(x).astype(np.float32)
+        length = np.linalg.norm(found, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = found / np.maximum(length, 1e-12)
+        return unit
+
+    return Plain(reduce(train), reduce(test))
+
+
+def fit_sparse(x: Any, y: NDArray[np.int64], seed: int) -> tuple[Any, float]:
+    """Fit logistic regression on sparse features, the penalty chosen by cross-validation.
+
+    Args:
+        x: (N, D) sparse.
+        y: (N,) classes.
+        seed: of the folds.
+
+    Returns:
+        The fitted model and its penalty.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged is judged by validation, like the rest
+        gained = [0] * len(_PENALTIES)
+        left_out = folds(y, seed)
+        for rows in left_out:
+            for i, penalty in enumerate(_PENALTIES):
+                model = _logistic(penalty).fit(x[~rows], y[~rows])
+                gained[i] += int((model.predict(x[rows]) == y[rows]).sum())
+        best = _PENALTIES[int(np.argmax(gained))] if left_out else DEFAULT_PENALTY
+        return _logistic(best).fit(x, y), best
+
+
+def _logistic(penalty: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=1 / penalty, max_iter=300)

@@ -1,0 +1,250 @@
+"""Train all weights of a classifier on few labels, from a pre-trained or from a fresh encoder.
+
+The same code and the same search serve both arms, so that the comparison is fair. The rate is
+constant after a warm-up and the weights are averaged, so that every length is a point of one run
+and choosing the length costs nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from unlabeled import rng
+from unlabeled.device import autocast, device
+from unlabeled.transfer.features import Inputs, best_precision
+from unlabeled.transfer.probe import Probe, Scaler
+from unlabeled.types import PLAIN, View
+
+LIGHT = View(extent=(0.5, 1.0), flip=True)
+"""A light augmentation: most of the image, perhaps mirrored where the data allow it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is trained.
+
+    Args:
+        rate: learning rate of the head and of the last layer, after the warm-up.
+        steps: optimiser steps.
+        view: what is shown of a sample.
+        batch: samples a step.
+        lowest: rate of the first layer relative to the last (1: no layer-wise decay).
+        frozen_statistics: keep the running statistics of batch normalisation.
+        decay: weight decay of matrices.
+        warmup: share of the steps in which the rate rises.
+    """
+
+    rate: float = 1e-3
+    steps: int = 200
+    view: View = PLAIN
+    batch: int = 64
+    lowest: float = 1.0
+    frozen_statistics: bool = False
+    decay: float = 0.05
+    warmup: float = 0.1
+
+
+class Classifier(nn.Module):
+    """An encoder and a linear head.
+
+    Args:
+        encoder: raw view -> feature (B, D).
+        dim: D.
+        num_classes: K.
+    """
+
+    def __init__(self, encoder: nn.Module, dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(dim, num_classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, (B, ...) -> (B, K)."""
+        logits: Tensor = self.head(self.encoder(x))
+        return logits
+
+    def start_from(self, probe: Probe, scaler: Scaler) -> None:
+        """Begin with the head of a linear probe (Kumar et al., 2022, arXiv:2202.10054).
+
+        A random head would tear the pre-trained features apart before it has learned anything.
+        """
+        weight = probe.weight * scaler.scale[:, None]  # (D, K)
+        bias = probe.bias - scaler.mean @ weight
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(weight.T.copy()))
+            self.head.bias.copy_(torch.from_numpy(bias))
+
+
+def layers(names: Sequence[str]) -> list[int]:
+    """Return how deep each parameter lies, counted in numbered blocks, in order of definition.
+
+    >>> layers(["conv.weight", "blocks.0.a", "blocks.0.b", "blocks.1.a", "norm.weight"])
+    [0, 1, 1, 2, 3]
+    """
+    seen: list[str] = []
+    found = []
+    for name in names:
+        block = re.match(r"(.*?\D)?\d+(\.\d+(?=\.\D*\.))?(?=\.)", name)
+        if block and (not seen or block.group() != seen[-1]):
+            if block.group() not in seen:
+                seen.append(block.group())
+        found.append(seen.index(block.group()) + 1 if block else len(seen) + bool(seen))
+    return found
+
+
+def param_groups(model: Classifier, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return groups for AdamW: layer-wise rates, no decay of vectors.
+
+    The rate falls by an equal factor a layer, to `recipe.lowest` at the first.
+    """
+    named = [(n, p) for n, p in model.encoder.named_parameters() if p.requires_grad]
+    depth = layers([name for name, _ in named])
+    most = max(depth, default=0) or 1
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for (_, parameter), layer in zip(named, depth, strict=True):
+        scale = recipe.lowest ** (1 - layer / most)
+        groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
+    for parameter in model.head.parameters():
+        groups.setdefault((1.0, parameter.ndim > 1), []).append(parameter)
+    return [
+        {"params": found, "scale": scale, "weight_decay": recipe.decay if decays else 0.0}
+        for (scale, decays), found in groups.items()
+    ]
+
+
+def train(
+    model: Classifier,
+    inputs: Inputs,
+    rows: NDArray[np.int64],
+    y: NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    stops: Sequence[int] | None = None,
+) -> Iterator[tuple[int, Classifier]]:
+    """Train `model` and yield it, averaged over steps, at each stop.
+
+    Args:
+        model: is changed.
+        inputs: the samples.
+        rows: (L,) positions in `inputs` that are labelled.
+        y: (L,) their classes.
+        recipe: how.
+        seed: of the order, the views and dropout.
+        stops: steps after which to yield; the last step by default.
+    """
+    where, wanted = device(), sorted(set(stops or [recipe.steps]))
+    model.to(where)
+    if inputs.modality.name == "image":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(model).eval()
+    optimiser = torch.optim.AdamW(
+        param_groups(model, recipe), lr=recipe.rate, fused=where.type == "cuda" or None
+    )
+    precision = best_precision()
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+        for step in range(wanted[-1]):
+            torch.manual_seed(rng.mix(seed, step) >> 1)
+            _mode(model, recipe)
+            chosen, keys = _batch(step, recipe.batch, inputs.indices[rows], seed)
+            x = inputs.view(rows[chosen], recipe.view, keys).to(where)
+            with autocast(precision, where):
+                logits = model(x)
+            loss = functional.cross_entropy(logits.float(), torch.from_numpy(y[chosen]).to(where))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            rise = min(1.0, (step + 1) / max(1.0, recipe.warmup * recipe.steps))
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.rate * group["scale"] * rise
+            optimiser.step()
+            _move(average, model, step)
+            if step + 1 in wanted:
+                yield step + 1, average
+
+
+def _mode(model: Classifier, recipe: Recipe) -> None:
+    model.train()
+    if recipe.frozen_statistics:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def _batch(
+    step: int, size: int, indices: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which labelled samples a step sees, and the key of each one's view."""
+    places = np.arange(step * size, (step + 1) * size)
+    epochs = places // len(indices)
+    orders = {epoch: rng.order(seed, int(epoch), len(indices)) for epoch in np.unique(epochs)}
+    chosen = np.array(
+        [orders[e][p % len(indices)] for e, p in zip(epochs, places, strict=True)], dtype=np.int64
+    )
+    keys = [
+        rng.sample_key(seed, int(epoch), int(indices[row]))
+        for epoch, row in zip(epochs, chosen, strict=True)
+    ]
+    return chosen, np.array(keys, dtype=np.int64)
+
+
+@torch.no_grad()
+def _move(average: nn.Module, model: nn.Module, step: int) -> None:
+    """Average weights and statistics over about the last tenth of the steps made."""
+    keep = 1 - 1 / (1 + step / 10)
+    for slow, fast in zip(
+        average.state_dict().values(), model.state_dict().values(), strict=True
+    ):
+        if slow.is_floating_point():
+            slow.lerp_(fast, 1 - keep)
+        else:
+            slow.copy_(fast)
+
+
+def scores(model: nn.Module, inputs: Inputs, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    """Return the logits of whole samples, (N, K)."""
+    where = device()
+    model.to(where).eval()
+    asked = np.arange(len(inputs)) if rows is None else rows
+    parts = []
+    with torch.inference_mode(), autocast(best_precision(), where):
+        for start in range(0, len(asked), 256):
+            x = inputs.plain(asked[start : start + 256]).to(where)
+            parts.append(model(x).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is tried to find a recipe, on the validation part; the same for both arms.
+
+    Args:
+        rates: learning rates.
+        views: augmentations; the first is the method's own.
+        lengths: shares of the longest run, ascending; the first is what a rate is judged by.
+    """
+
+    rates: tuple[float, ...]
+    views: tuple[View, ...]
+    lengths: tuple[float, ...] = (0.25, 0.5, 1.0)
+
+
+def stops(recipe: Recipe, search: Search) -> list[int]:
+    """Return the steps at which the lengths of a search end."""
+    return [max(1, round(share * recipe.steps)) for share in search.lengths]
+
+
+def variants(recipe: Recipe, search: Search) -> list[Recipe]:
+    """Return the recipes tried first: every rate with the first view."""
+    return [replace(recipe, rate=rate, view=search.views[0]) for rate in search.rates]
