@@ -66,7 +66,7 @@ class BusyError(UnlabeledError):
     exit_code = 75
 
 
-class MissingExtra(UnlabeledError):
+class MissingExtraError(UnlabeledError):
     """An optional dependency is not installed."""
 
 

@@ -67,7 +67,7 @@ class Optim:
     def __init__(self, method: Method, config: OptimConfig) -> None:
         """Build the optimisers; nothing is allocated before the first step."""
         self.config = config
-        self.names = {p: name for name, p in method.named_parameters()}
+        self.names: dict[Tensor, str] = {p: name for name, p in method.named_parameters()}
         groups = [g for g in method.param_groups() if g["params"]]
         self.parts: list[Optimizer] = []
         if config.name == "muon":
@@ -143,9 +143,7 @@ def _plain(groups: list[dict[str, Any]], config: OptimConfig) -> Optimizer:
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
     if config.name == "lars":
         return LARS(groups, lr=config.lr, momentum=config.momentum)
-    return torch.optim.AdamW(
-        groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True
-    )
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def _muon(matrices: list[dict[str, Any]], config: OptimConfig) -> Optimizer:

@@ -203,9 +203,7 @@ def _recipe(chooser: Chooser, method: str) -> None:
 
     recipe = dict(load(method).recipe)
     samples = "rows" if chooser.tree["data"]["kind"] == "text" else "images"
-    batch = int(
-        chooser.choose("loop", "batch", int(recipe.pop("batch", 256)), f"{samples} a step")
-    )
+    batch = int(chooser.choose("loop", "batch", int(recipe.pop("batch", 256)), f"{samples} a step"))
     rule = recipe.pop("lr_rule", "none")
     base = float(recipe.pop("lr", 1e-3))
     scale = {"linear": batch / 256, "sqrt": (batch / 256) ** 0.5, "none": 1.0}[rule]

@@ -114,7 +114,13 @@ def _prepare_text(
 
     assert isinstance(config.modality, TextConfig)
     train, held_out, modality, statistics = prepare_text(
-        source, config.modality, folder, config.loop.seed, config.data.held_out
+        source,
+        config.modality,
+        folder,
+        config.loop.seed,
+        config.data.held_out,
+        config.data.bad_budget,
+        config.data.deduplicate,
     )
     record = before or {
         "path": config.data.path,

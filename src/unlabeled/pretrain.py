@@ -24,7 +24,7 @@ from unlabeled.method import Method
 from unlabeled.optim import Optim
 from unlabeled.prepare import Prepared, prepare
 from unlabeled.runs import Lock, Run, build_method, load_method, shared_names
-from unlabeled.stop import Interrupted, Stop
+from unlabeled.stop import InterruptedRunError, Stop
 from unlabeled.types import Batch
 
 
@@ -114,7 +114,7 @@ def _run(state: State, quiet: bool, lock: Lock | None) -> Path:
             loop(state, stop, display)
         if device.rank() == 0:
             record.finish(state.folder, state.method, state.samples_seen)
-    except Interrupted:
+    except InterruptedRunError:
         record.stopped(state.folder, "interrupted", state.samples_seen)
         raise
     except TrainingError as error:
@@ -132,7 +132,7 @@ def loop(state: State, stop: Stop, display: Display) -> None:
 
     Raises:
         TrainingError: a loss or gradient is not finite, or features collapsed; nothing was moved.
-        Interrupted: a signal asked to stop; the finished step is saved.
+        InterruptedRunError: a signal asked to stop; the finished step is saved.
     """
     config, method, optim = state.config.loop, state.method, state.optim
     trained = _wrap(method, state)
@@ -168,9 +168,7 @@ def loop(state: State, stop: Stop, display: Display) -> None:
 
 def _batches(state: State) -> Iterator[Batch]:
     config, views = state.config.loop, state.method.views()
-    order = Order(
-        len(state.data.samples), config.batch, config.seed, device.rank(), device.world()
-    )
+    order = Order(len(state.data.samples), config.batch, config.seed, device.rank(), device.world())
     loader = Loader(state.data.samples, state.data.modality, views, order, config.workers)
     for batch in loader.batches(state.step, config.steps):
         yield distort(device.to_device(batch, state.where), state.data.modality, views)
@@ -183,7 +181,8 @@ def _backward(
     config = state.config.loop
     size = -(-len(batch) // config.accumulate)
     micros = list(batch.split(size)) if config.accumulate > 1 else [batch]
-    total, weights, parts = 0.0, 0.0, {}
+    total, weights = 0.0, 0.0
+    parts: dict[str, float] = {}
     for number, micro in enumerate(micros):
         sync = number == len(micros) - 1
         with _syncing(trained, sync), device.autocast(config.precision, state.where):
@@ -265,7 +264,7 @@ class Watch:
         training = encoder.training
         encoder.eval()
         with device.autocast(self.state.config.loop.precision, self.state.where):
-            features = torch.cat([encoder(x) for x in self.inputs.split(64)])
+            features = torch.cat([encoder(x) for x in torch.split(self.inputs, 64)])
         encoder.train(training)
         return features.float()
 
@@ -345,9 +344,8 @@ def _save(state: State, must: bool) -> None:
     """Save; a full disk is told and survived unless this is the last chance."""
     if device.rank() == 0:
         shared = set(shared_names(state.method))
-        tensors = {
-            f"method.{k}": v for k, v in state.method.state_dict().items() if k not in shared
-        }
+        values: dict[str, Tensor] = state.method.state_dict()
+        tensors = {f"method.{k}": v for k, v in values.items() if k not in shared}
         tensors.update({f"optim.{k}": v for k, v in state.optim.state().items()})
         details = {
             "format": state.config.format,

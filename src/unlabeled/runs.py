@@ -142,7 +142,9 @@ class Run:
         """Return the token rows of ``train`` or ``held_out`` (text)."""
         from unlabeled.data.text import open_rows
 
-        return open_rows(self.folder, part, self.config)
+        assert isinstance(self.config.modality, TextConfig)
+        both = open_rows(self.folder, self.config.modality.length, self.config.loop.seed)
+        return both[("train", "held_out").index(part)]
 
 
 def check_unchanged(source: Source, record: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from unlabeled.types import Batch
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75}
 
 
-class Interrupted(UnlabeledError):
+class InterruptedRunError(UnlabeledError):
     """A signal stopped the run after its finished step was saved."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:
@@ -69,11 +69,11 @@ class Stop:
                     raise
                 yield None
 
-    def interrupted(self, folder: Path, step: int) -> Interrupted:
+    def interrupted(self, folder: Path, step: int) -> InterruptedRunError:
         """Return what to raise once the finished step is saved."""
         number = self.number if self.number is not None else signal.SIGTERM
         name = signal.Signals(number).name
-        return Interrupted(
+        return InterruptedRunError(
             f"{name}: saved step {step}. Continue with `unlabeled resume {folder}`.",
             _CODES.get(signal.Signals(number), 143),
         )

@@ -182,8 +182,8 @@ class Loader:
 def _is_death(error: RuntimeError) -> bool:
     text = str(error)
     return (
-        "DataLoader worker" in text
-        and ("exited" in text or "killed" in text)
+        ("DataLoader worker" in text
+        and ("exited" in text or "killed" in text))
         or ("DataLoader timed out" in text)
     )
 

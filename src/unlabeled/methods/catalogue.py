@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -99,15 +100,16 @@ def check(name: str, options: Mapping[str, Any]) -> None:
 def model(name: str) -> type[BaseModel]:
     """Return a model with the same fields as the method's ``Config``."""
     fields: dict[str, Any] = {
-        card.name: (
-            _python_type(card.type),
-            Field(card.default, description=card.description, **dict(card.bounds)),
-        )
-        for card in describe(name).options
+        card.name: (_python_type(card.type), _field(card)) for card in describe(name).options
     }
     return create_model(
         f"{name}_options", __config__=ConfigDict(frozen=True, extra="forbid"), **fields
     )
+
+
+def _field(card: OptionCard) -> Any:
+    bounds: dict[str, Any] = dict(card.bounds)
+    return Field(card.default, description=card.description, **bounds)
 
 
 def similar(name: str) -> list[str]:
@@ -174,6 +176,6 @@ def _python_type(annotation: str) -> Any:
     if text.startswith("tuple["):
         parts = [part.strip() for part in text[6:-1].split(",")]
         if parts[-1] == "...":
-            return tuple[_python_type(parts[0]), ...]
-        return tuple[tuple(_python_type(part) for part in parts)]  # type: ignore[misc]
+            return types.GenericAlias(tuple, (_python_type(parts[0]), ...))
+        return types.GenericAlias(tuple, tuple(_python_type(part) for part in parts))
     return _TYPES[text]

@@ -1,0 +1,77 @@
+"""Shared by all tests: one thread, a fixed seed, real data where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _exact() -> None:
+    """Compute on one thread from a known seed."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Return the folder of real data sets, or skip."""
+    folder = Path(os.environ.get("UNLABELED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data is not here ({folder}); set UNLABELED_DATA to try")
+    return folder
+
+
+def draw_image(number: int, size: int = 16) -> np.ndarray:
+    """Return an image of a coloured bar on noise, (size, size, 3) uint8; four kinds by angle."""
+    rng = np.random.default_rng(number)
+    image = rng.integers(0, 90, (size, size, 3))
+    place, kind = int(rng.integers(2, size - 4)), number % 4
+    colour = rng.integers(120, 255, 3)
+    if kind == 0:
+        image[place : place + 2] = colour
+    elif kind == 1:
+        image[:, place : place + 2] = colour
+    elif kind == 2:
+        image[place : place + 4, place : place + 4] = colour
+    else:
+        np.einsum("iic->ic", image)[:] = colour
+    return image.astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 96 small PNG images in four class folders."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(96):
+        place = folder / "abcd"[number % 4]
+        place.mkdir(exist_ok=True)
+        Image.fromarray(draw_image(number)).save(place / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 60 short documents in made-up but regular language."""
+    folder = tmp_path_factory.mktemp("texts")
+    rng = np.random.default_rng(0)
+    subjects, verbs = ["the cat", "a dog", "one bird", "my friend"], ["sees", "likes", "finds"]
+    for number in range(60):
+        words = [
+            f"{rng.choice(subjects)} {rng.choice(verbs)} {rng.choice(subjects)} {number}."
+            for _ in range(int(rng.integers(4, 12)))
+        ]
+        (folder / f"{number:02d}.txt").write_text(" ".join(words), encoding="utf-8")
+    return folder

@@ -1,0 +1,139 @@
+"""Run training in a child process that can be killed, quickly: forked after the imports."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unlabeled import checkpoint, config, pretrain
+from unlabeled.config import RunConfig
+from unlabeled.errors import UnlabeledError
+from unlabeled.journal import read_lines
+
+SMALL: dict[str, dict[str, Any]] = {
+    "simclr": {"encoder": {"name": "timm:resnet10t", "small_stem": True}, "method": {}},
+    "mae": {
+        "encoder": {"name": "timm:vit_tiny_patch16_224", "patch": 4},
+        "method": {"decoder_dim": 32, "decoder_depth": 1},
+    },
+    "dino": {
+        "encoder": {"name": "timm:resnet10t", "small_stem": True},
+        "method": {"out_dim": 64, "local_count": 2},
+    },
+    "gpt": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},
+    "bert": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
+}
+IMAGE = {"size": 16, "channels": 3, "mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0.3], "blur": False}
+TEXT = {"tokenizer": "char", "vocab_size": 200, "length": 32}
+
+
+def small_config(method: str, data: Path, **loop: Any) -> RunConfig:
+    """Return the configuration of a run of seconds."""
+    small = SMALL[method]
+    text = method in ("gpt", "bert")
+    steps = {"steps": 24, "batch": 8, "save_steps": 5, "log_steps": 1, "health_steps": 6, "seed": 3}
+    return config.build(
+        {
+            "data": {"path": str(data), "kind": "text" if text else "image", "held_out": 0.2},
+            "modality": TEXT if text else IMAGE,
+            "encoder": small["encoder"],
+            "method": {"name": method, **small["method"]},
+            "optim": {"lr": 1e-3},
+            "loop": {**steps, "stop_on_collapse": False, **loop},
+        }
+    )
+
+
+def state_hash(run: Path) -> str:
+    """Return the SHA-256 over all tensors of the newest checkpoint, in order of name."""
+    saved, _ = checkpoint.newest(run / "checkpoints")
+    assert saved is not None
+    digest = hashlib.sha256()
+    for name in sorted(saved.tensors):
+        tensor = saved.tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    """Return (step, loss) of every journal line."""
+    return [(line["step"], line["loss"]) for line in read_lines(run / "metrics.jsonl")]
+
+
+def _child(work: Any, out: Path) -> None:
+    os.setpgrp()
+    with (out.parent / f"{out.name}.log").open("a") as log, contextlib.redirect_stderr(log):
+        code = 0
+        try:
+            work()
+        except UnlabeledError as error:
+            print(error, file=log)
+            code = error.exit_code
+        except BaseException as error:
+            import traceback
+
+            traceback.print_exc(file=log)
+            print(type(error), file=log)
+            code = 1
+    sys.stdout.flush()
+    os._exit(code)
+
+
+class Child:
+    """A forked process that trains."""
+
+    def __init__(self, out: Path, cfg: RunConfig | None, workers: int | None = None) -> None:
+        self.out = out
+
+        def work() -> None:
+            torch.set_num_threads(1)
+            if cfg is not None:
+                pretrain.pretrain(cfg, out, quiet=True)
+            else:
+                pretrain.resume(out, workers=workers, quiet=True)
+
+        context = multiprocessing.get_context("fork")
+        self.process = context.Process(target=_child, args=(work, out))
+        self.process.start()
+
+    def log(self) -> str:
+        """Return what the child printed."""
+        return (self.out.parent / f"{self.out.name}.log").read_text()
+
+    def wait(self, seconds: float = 60) -> int:
+        """Wait for its end and return its exit code."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, "the run hangs"
+        return self.process.exitcode
+
+    def wait_for_step(self, step: int, seconds: float = 60) -> None:
+        """Wait until the journal has a line of `step`."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.is_alive():
+            lines = read_lines(self.out / "metrics.jsonl")
+            if lines and lines[-1]["step"] >= step:
+                return
+            time.sleep(0.002)
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Send a signal to the main process and wait for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid or 0, number)
+        return self.wait()
+
+
+def train(out: Path, cfg: RunConfig) -> Path:
+    """Train to the end in a child and return the run folder."""
+    child = Child(out, cfg)
+    assert child.wait() == 0, child.log()
+    return out

@@ -1,0 +1,81 @@
+"""Kills, resumes and changed workers end bit-equal to the uninterrupted run."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.loop.running import SMALL, Child, losses, small_config, state_hash, train
+
+
+@pytest.fixture(scope="session")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, image_folder: Path, text_folder: Path
+) -> dict[str, Path]:
+    """Return an uninterrupted run of each method."""
+    base = tmp_path_factory.mktemp("finished")
+    data = {"gpt": text_folder, "bert": text_folder}
+    return {
+        method: train(base / method, small_config(method, data.get(method, image_folder)))
+        for method in SMALL
+    }
+
+
+def _data(method: str, image_folder: Path, text_folder: Path) -> Path:
+    return text_folder if method in ("gpt", "bert") else image_folder
+
+
+@pytest.mark.parametrize("method", SMALL)
+def test_three_kills_end_bit_equal(
+    method: str, finished: dict[str, Path], tmp_path: Path, image_folder: Path, text_folder: Path
+) -> None:
+    """R1, R2, R3: SIGKILL at random steps, another number of workers after each."""
+    out = tmp_path / "run"
+    draw = random.Random(method)
+    child = Child(out, small_config(method, _data(method, image_folder, text_folder)))
+    for workers in (2, 0, 1):
+        child.wait_for_step(draw.randint(1, 22))
+        child.kill(signal.SIGKILL)
+        child = Child(out, None, workers)
+    assert child.wait() == 0, child.log()
+    assert state_hash(out) == state_hash(finished[method])
+    assert losses(out) == losses(finished[method])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigterm_saves_the_finished_step_and_exits_143(
+    workers: int, finished: dict[str, Path], tmp_path: Path, image_folder: Path
+) -> None:
+    """R5: the signal costs no finished step; resuming ends bit-equal."""
+    out = tmp_path / "run"
+    child = Child(out, small_config("simclr", image_folder, workers=workers, save_steps=1000))
+    child.wait_for_step(7)
+    assert child.kill(signal.SIGTERM) == 143, child.log()
+    step = losses(out)[-1][0]
+    assert (out / "checkpoints" / f"step-{step:08d}").is_dir()
+    assert Child(out, None, 0).wait() == 0
+    assert state_hash(out) == state_hash(finished["simclr"])
+
+
+def test_sigusr1_asks_to_be_requeued(tmp_path: Path, text_folder: Path) -> None:
+    """R6: exit code 75 tells a scheduler to start the run again."""
+    child = Child(tmp_path / "run", small_config("gpt", text_folder, steps=2000))
+    child.wait_for_step(3)
+    assert child.kill(signal.SIGUSR1) == 75, child.log()
+
+
+def test_same_seed_twice_is_bit_equal(
+    finished: dict[str, Path], tmp_path: Path, image_folder: Path
+) -> None:
+    """H4."""
+    again = train(tmp_path / "run", small_config("dino", image_folder))
+    assert state_hash(again) == state_hash(finished["dino"])
+
+
+def test_another_seed_differs(finished: dict[str, Path], tmp_path: Path, text_folder: Path) -> None:
+    """The hash would not show anything if it could not differ."""
+    other = train(tmp_path / "run", small_config("gpt", text_folder, seed=4))
+    assert state_hash(other) != state_hash(finished["gpt"])
