@@ -121,7 +121,7 @@ def _usage_sentence(error: Any, given: Sequence[str]) -> str:
         names = [v.__name__ for v in VERBS]
         name = next((w for w in given if not w.startswith("-")), "")
         return f"There is no command '{name}'.{nearest(name, names)} Commands: {', '.join(names)}."
-    return f"{path}: {message} See: {path} --help"
+    return f"{path}: {message.rstrip('.')}. See: {path} --help"
 
 
 def _bug_sentence(error: BaseException) -> str:
