@@ -1,6 +1,6 @@
 """What installed and downloadable packages ship, read as a stream of items.
 
-Accuracies of plain features on these sets, and why they were chosen, are in `docs/data.md`.
+Which of them to use for what is in `docs/sample-data.md`.
 """
 
 from __future__ import annotations

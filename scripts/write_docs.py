@@ -1,0 +1,186 @@
+"""Write the generated pages: the tables of methods and options, and the tree in the README.
+
+`make docs` runs this; a policy test compares what it would write with what is there.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from unlabeled import config
+from unlabeled.methods import METHODS, catalogue
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "unlabeled"
+SECTIONS: dict[str, tuple[type[BaseModel], str]] = {
+    "data": (config.DataConfig, "data"),
+    "modality (images)": (config.ImageConfig, "modality"),
+    "modality (text)": (config.TextConfig, "modality"),
+    "encoder": (config.EncoderConfig, "encoder"),
+    "optim": (config.OptimConfig, "optim"),
+    "loop": (config.LoopConfig, "loop"),
+}
+NOTE = "<!-- Written by `make docs`; change the source instead. -->\n"
+SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+def pages() -> dict[str, str]:
+    """Return the content of every generated page, by its path in the repository."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return {
+        "docs/methods.md": methods_page(),
+        "docs/options.md": options_page(),
+        "README.md": with_block(readme, "tree", f"```text\n{tree()}```"),
+    }
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n"
+                   for line in lines)  # fmt: skip
+
+
+def methods_page() -> str:
+    """Return the table of methods, then the options of each."""
+    cards = [catalogue.describe(name) for name in METHODS]
+    overview = table(
+        ["method", "for", "idea", "needs", "couples samples", "paper"],
+        [
+            [
+                f"[`{card.name}`](#{card.name})",
+                ", ".join(card.modalities),
+                card.summary.partition(": ")[2] or card.summary,
+                card.needs,
+                "yes" if card.couples_samples else "no",
+                card.citation,
+            ]
+            for card in cards
+        ],
+    )
+    parts = [f"# Methods\n\n{NOTE}\n{overview}"]
+    parts.append(
+        "\n*Needs*: `feature` any network; `tokens` a transformer, whose blocks run on any subset "
+        "of tokens; `causal` and `bidirectional` the kind of attention. *Couples samples*: the "
+        "loss of a sample depends on the others in the batch, so batches are never split.\n"
+    )
+    parts += [method_section(card) for card in cards]
+    return "".join(parts)
+
+
+def method_section(card: catalogue.MethodCard) -> str:
+    """Return what the source of a method says of itself."""
+    rows = [
+        [
+            f"`method.{o.name}`",
+            f"`{shown(o.default)}`",
+            o.range or o.type,
+            o.description,
+        ]
+        for o in card.options
+    ]
+    options = table(["option", "default", "allowed", "meaning"], rows) if rows else "No options.\n"
+    return f"\n## {card.name}\n\n{card.text}\n\n{options}"
+
+
+def options_page() -> str:
+    """Return every section of the configuration with its options."""
+    parts = [
+        f"# Options\n\n{NOTE}\n"
+        "Set with `section.name=value` on the command line, or in a TOML file that `--config` "
+        "names. Where the planner chooses from the data and the machine, it prints the choice and "
+        "its reason; the defaults here are what holds otherwise. Options of the pretext task, "
+        "`method.name=value`, are in [methods](methods.md).\n"
+    ]
+    for title, (model, prefix) in SECTIONS.items():
+        rows = [option_row(prefix, name, field) for name, field in model.model_fields.items()]
+        header = ["option", "default", "allowed", "meaning"]
+        parts.append(f"\n## {title}\n\n{model.__doc__}\n\n{table(header, rows)}")
+    return "".join(parts)
+
+
+def option_row(prefix: str, name: str, field: Any) -> list[str]:
+    """Return the cells of one option."""
+    bounds = [
+        f"{sign} {shown(getattr(m, key))}"
+        for m in field.metadata
+        for key, sign in SIGNS.items()
+        if getattr(m, key, None) is not None
+    ]
+    default = "required" if field.is_required() else f"`{shown(field.default)}`"
+    return [f"`{prefix}.{name}`", default, ", ".join(bounds) or kind(field), field.description]
+
+
+def kind(field: Any) -> str:
+    """Return the type of an option in words."""
+    names = {"str": "text", "bool": "true, false", "int": "whole number", "float": "number"}
+    if getattr(field.annotation, "__name__", "") in names:
+        return names[field.annotation.__name__]
+    words = str(field.annotation).replace("typing.", "").replace(" | None", "")
+    if words.startswith("Literal["):
+        return words.removeprefix("Literal[").rstrip("]").replace("'", "")
+    if words.startswith("tuple["):
+        return "list of numbers"
+    return names.get(words, words)
+
+
+def shown(value: Any) -> str:
+    """Return a default as it would be written."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(shown(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def tree() -> str:
+    """Return the package, one line a file, with the first line of each docstring."""
+    lines = []
+    for path in sorted(PACKAGE.rglob("*.py"), key=place):
+        relative = path.relative_to(PACKAGE)
+        first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition(
+            "\n"
+        )[0]
+        if relative.name == "__init__.py":
+            name = "src/unlabeled/" if len(relative.parts) == 1 else f"  {relative.parent}/"
+        else:
+            name = "  " * len(relative.parts) + relative.name
+        lines.append(f"{name:<26} {first}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def place(path: Path) -> tuple[bool, str, bool, str]:
+    """Sort modules of the package first, then folders; `__init__.py` heads its folder."""
+    relative = path.relative_to(PACKAGE)
+    return (
+        len(relative.parts) > 1,
+        str(relative.parent),
+        relative.name != "__init__.py",
+        relative.name,
+    )
+
+
+def with_block(page: str, name: str, content: str) -> str:
+    """Replace what stands between `<!-- name: ... -->` and `<!-- /name -->`."""
+    start = page.index("-->", page.index(f"<!-- {name}:")) + len("-->")
+    stop = page.index(f"<!-- /{name} -->")
+    return f"{page[:start]}\n{content}\n{page[stop:]}"
+
+
+def main() -> None:
+    """Write what has changed."""
+    for name, text in pages().items():
+        path = ROOT / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {name}")
+
+
+if __name__ == "__main__":
+    main()
