@@ -197,6 +197,11 @@ class Encoder:
         return self.network.dim
 
     @property
+    def length(self) -> int:
+        """Return at how many tokens a text is cut; without meaning for images."""
+        return int(self._settings.get("length", 128))
+
+    @property
     def run(self) -> Run:
         """Return the run that the encoder comes from.
 
@@ -220,17 +225,14 @@ class Encoder:
         Raises:
             DataError: a sample cannot be read; the sentence names it.
         """
-        parts = [
-            self.features(found, batch_size) for _, found in items.chunks(data, self.kind)
-        ]
+        parts = [self.features(found, batch_size) for _, found in items.chunks(data, self.kind)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def features(self, payloads: Sequence[Any], batch_size: int = 256) -> NDArray[np.float32]:
         """Return features (n, D) of encoded images (bytes) or of texts."""
         from unlabeled.transfer.features import features
 
-        length = int(self._settings.get("length", 128))
-        return features(self.network, self.modality, payloads, batch_size, length)
+        return features(self.network, self.modality, payloads, batch_size, self.length)
 
     def finetune(self, labels: str | Path | None = None, **options: Any) -> Classifier:
         """Train a classifier from this encoder; kept in ``RUN/finetune``.
@@ -246,11 +248,18 @@ class Encoder:
 
 
 class Classifier:
-    """A fine-tuned encoder with its classes."""
+    """A fine-tuned encoder with its classes.
 
-    def __init__(self, model: Any, modality: Modality) -> None:
+    Attributes:
+        model: the module, logits (B, K) of what the modality makes.
+        modality: reads and cuts raw data.
+        classes: K names, in the order of the logits.
+        length: at how many tokens a text is cut.
+    """
+
+    def __init__(self, model: Any, modality: Modality, classes: Sequence[str], length: int) -> None:
         self.model, self.modality = model, modality
-        self.classes: list[str] = list(model.classes)
+        self.classes, self.length = list(classes), length
 
     @classmethod
     def from_run(cls, folder: str | Path) -> Classifier:
@@ -258,7 +267,8 @@ class Classifier:
         from unlabeled.transfer.finetune import load
 
         run = _open(folder)
-        return cls(load(run), run.modality())
+        model, classes = load(run)
+        return cls(model, run.modality(), classes, getattr(run.config.modality, "length", 128))
 
     def predict(self, data: Items) -> list[str]:
         """Return the class of each sample; `data` as for `Encoder.encode`."""
@@ -266,13 +276,15 @@ class Classifier:
 
     def predict_proba(self, data: Items) -> NDArray[np.float32]:
         """Return probabilities (n, K) in the order of `classes`."""
-        kind = self.modality.name
-        parts = [self.probabilities(found) for _, found in items.chunks(data, kind)]
+        parts = [self._chances(found) for _, found in items.chunks(data, self.modality.name)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
 
-    def probabilities(self, payloads: Sequence[Any]) -> NDArray[np.float32]:
-        """Return probabilities (n, K) of encoded images (bytes) or of texts."""
-        raise NotImplementedError
+    def _chances(self, payloads: Sequence[Any]) -> NDArray[np.float32]:
+        from unlabeled.transfer.features import features
+
+        logits = features(self.model, self.modality, payloads, length=self.length)
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
 
 
 def _modality(facts: Mapping[str, Any], folder: Path) -> Modality:

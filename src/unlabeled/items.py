@@ -66,7 +66,7 @@ def chunks(data: Items, kind: str, size: int = CHUNK) -> Iterator[tuple[list[str
     Raises:
         DataError: a sample of a path cannot be read; the sentence names it.
     """
-    if is_path(data):
+    if isinstance(data, str | os.PathLike):
         from unlabeled.data.find import find
 
         pairs = named_payloads(find(str(data), kind))

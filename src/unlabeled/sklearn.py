@@ -66,6 +66,7 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return self
         from unlabeled.api import pretrain
 
+        options: dict[str, Any] = dict(self.options or {})
         with tempfile.TemporaryDirectory(prefix="unlabeled-") as folder:
             self.encoder_ = pretrain(
                 items.write_table(X, Path(folder)),
@@ -76,7 +77,7 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 kind=items.kind_of(X),
                 seed=self.seed,
                 quiet=True,
-                **(self.options or {}),
+                **options,
             )
         self.n_features_out_ = self.encoder_.dim
         return self

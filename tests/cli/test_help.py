@@ -12,10 +12,8 @@ PATIENCE = 10.0
 
 
 def test_verbs_are_those_of_the_journey():
-    assert VERBS == (
-        "demo inspect pretrain resume evaluate finetune predict embed generate report export "
-        "runs methods doctor"
-    ).split()
+    journey = "demo inspect pretrain resume evaluate finetune predict embed generate report export"
+    assert " ".join(VERBS) == f"{journey} runs methods doctor"
 
 
 @pytest.mark.parametrize("verb", VERBS)

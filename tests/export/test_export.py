@@ -54,7 +54,9 @@ def test_onnx_without_the_extra_is_a_sentence(image_run, monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "onnxscript" else there(name)
     )
-    with pytest.raises(MissingExtraError, match=r'^Export to ONNX needs onnxscript: pip install "unl'):
+    with pytest.raises(
+        MissingExtraError, match=r'^Export to ONNX needs onnxscript: pip install "unl'
+    ):
         export(image_run("vit"), "onnx")
 
 
@@ -73,11 +75,13 @@ def test_a_difference_is_an_error_and_leaves_nothing(image_run, monkeypatch, tmp
 
 
 def test_formats_that_do_not_fit_are_refused(image_run, text_run, tmp_path):
-    with pytest.raises(UsageError, match=r"timm cannot hold an encoder of text\. Possible: hf, onn"):
+    with pytest.raises(
+        UsageError, match=r"timm cannot hold an encoder of text\. Possible: hf, onn"
+    ):
         export(text_run("bert"), "timm")
     with pytest.raises(UsageError, match="sentence-transformers cannot hold an encoder of image"):
         export(image_run("vit"), "sentence-transformers")
-    with pytest.raises(UsageError, match="There is no format 'onx'. Did you mean 'onnx'?"):
+    with pytest.raises(UsageError, match=r"There is no format 'onx'\. Did you mean 'onnx'\?"):
         export(image_run("vit"), "onx")
     (tmp_path / "taken").write_text("")
     with pytest.raises(UsageError, match="is not empty"):

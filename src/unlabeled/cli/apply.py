@@ -49,9 +49,10 @@ def predict(
     folder = checks.run(run, part="finetune")
     source = checks.source(data, kind or checks.kind_of(folder), column)
     checks.writable(out)
-    from unlabeled.api import Classifier, write_predictions
+    from unlabeled.api import Classifier
+    from unlabeled.cli import write
 
-    count = write_predictions(Classifier.from_run(folder), source, out)
+    count = write.predictions(Classifier.from_run(folder), source, out)
     show.say(f"{count.good:,} predictions in {out}{count.words()}")
     show.next_commands(
         [
@@ -73,9 +74,10 @@ def embed(
     folder = checks.run(run)
     source = checks.source(data, kind or checks.kind_of(folder), column)
     checks.writable(out)
-    from unlabeled.api import Encoder, write_embeddings
+    from unlabeled.api import Encoder
+    from unlabeled.cli import write
 
-    count = write_embeddings(Encoder.from_pretrained(folder), source, out)
+    count = write.embeddings(Encoder.from_pretrained(folder), source, out)
     show.say(f"{count.good:,} embeddings in {out}{count.words()}")
     show.next_commands(
         [
@@ -114,8 +116,15 @@ def generate(
 
     prompts = prompt or [""]
     texts = write(
-        Run.open(folder), prompts, max_tokens=max_tokens, temperature=temperature, top_k=top_k,
-        top_p=top_p, min_p=min_p, seed=seed, stop=stop,
+        Run.open(folder),
+        prompts,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        seed=seed,
+        stop=stop,
     )
     for text in texts:
         show.say(text)

@@ -88,9 +88,7 @@ def method(name: str | None, kind: str | None = None) -> None:
         )
 
 
-def options(
-    tree: Mapping[str, Any], name: str | None = None, kind: str | None = None
-) -> None:
+def options(tree: Mapping[str, Any], name: str | None = None, kind: str | None = None) -> None:
     """Check sections, names, types and ranges of options as far as is known without torch.
 
     Args:

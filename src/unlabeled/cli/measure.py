@@ -27,9 +27,7 @@ def evaluate(
     test: Annotated[
         str | None, typer.Option(help="Labels to score on, if they are in another file.")
     ] = None,
-    counts: Annotated[
-        str | None, typer.Option(help="Labels per class, such as 1,5,10,50.")
-    ] = None,
+    counts: Annotated[str | None, typer.Option(help="Labels per class, such as 1,5,10,50.")] = None,
     draws: Annotated[int, typer.Option(min=1, max=100, help="Draws of each label count.")] = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer counts and draws.")] = False,
 ) -> None:
@@ -71,7 +69,12 @@ def judge(
     from unlabeled.transfer.evaluate import evaluate as measure
 
     measure(
-        Run.open(folder), labels, quick=quick, counts=counts, draws=draws, test=test,
+        Run.open(folder),
+        labels,
+        quick=quick,
+        counts=counts,
+        draws=draws,
+        test=test,
         console=show.console(),
     )
 

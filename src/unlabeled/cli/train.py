@@ -170,9 +170,7 @@ def _start(planned: Plan, target: Path) -> Path:
     from unlabeled.pretrain import pretrain as run
 
     _print_choices(planned)
-    choices = [
-        {"name": c.name, "value": c.value, "reason": c.reason} for c in planned.choices
-    ]
+    choices = [{"name": c.name, "value": c.value, "reason": c.reason} for c in planned.choices]
     show.say(f"run {target}")
     return run(
         planned.config,

@@ -166,8 +166,8 @@ def _difference(found: NDArray[np.float32], given: Reference, to: str) -> float:
     difference = float(abs(found - given.output).max())
     if not difference <= LIMIT:
         raise DataError(
-            f"The export to {to} differs from the encoder by {difference:.2g} (allowed: {LIMIT:g}); "
-            "nothing was written. Please report this."
+            f"The export to {to} differs from the encoder by {difference:.2g} "
+            f"(allowed: {LIMIT:g}); nothing was written. Please report this."
         )
     return difference
 

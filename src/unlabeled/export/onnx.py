@@ -74,7 +74,9 @@ def write(source: Path, target: Path, given: Reference) -> None:
     model = getattr(transformers, name).from_pretrained(source, **extra).eval()
     output = "logits" if classifier else "embedding"
     if given.pixels is not None:
-        program = _trace(ImageFeature(model, classifier), {"image": enlarged(given.pixels, content)}, output)
+        program = _trace(
+            ImageFeature(model, classifier), {"image": enlarged(given.pixels, content)}, output
+        )
         _note(program, content.get("pretrained_cfg", {}))
     else:
         program = _trace(TextFeature(model, classifier), tokenize(source, given), output)
@@ -85,9 +87,7 @@ def write(source: Path, target: Path, given: Reference) -> None:
 def _trace(module: nn.Module, inputs: dict[str, Tensor], output: str) -> Any:
     batch = torch.export.Dim("batch", min=1)
     tokens = torch.export.Dim("tokens", min=1)
-    shapes = {
-        name: {0: batch} if name == "image" else {0: batch, 1: tokens} for name in inputs
-    }
+    shapes = {name: {0: batch} if name == "image" else {0: batch, 1: tokens} for name in inputs}
     return torch.onnx.export(
         module.eval(),
         (),

@@ -27,7 +27,12 @@ def write(folder: Path, dim: int, length: int) -> None:
     }
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {
+            "idx": 1,
+            "name": "1",
+            "path": "1_Pooling",
+            "type": "sentence_transformers.models.Pooling",
+        },
     ]
     (folder / "1_Pooling").mkdir(exist_ok=True)
     _json(folder / "1_Pooling" / "config.json", pooling)

@@ -1,0 +1,104 @@
+"""Files of features and predictions, written piece by piece so that memory stays bounded."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.errors import DataError
+
+if TYPE_CHECKING:
+    from unlabeled.api import Classifier, Encoder
+    from unlabeled.data.find import Source
+
+CHUNK = 1024
+
+
+@dataclass
+class Count:
+    """How many samples were written, and why the others were not."""
+
+    good: int = 0
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+    def words(self) -> str:
+        """Say what was left out; empty when nothing was."""
+        if not self.bad:
+            return ""
+        name, reason = self.bad[0]
+        return f"; {len(self.bad):,} left out as unreadable (first: {name}: {reason})"
+
+
+def embeddings(encoder: Encoder, source: Source, out: Path) -> Count:
+    """Write a parquet file with the columns name and embedding.
+
+    Raises:
+        DataError: no sample can be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = Count()
+    vector = pa.list_(pa.float32(), encoder.dim)
+    schema = pa.schema([("name", pa.string()), ("embedding", vector)])
+    draft = out.with_name(f".{out.name}.part")
+    with pq.ParquetWriter(draft, schema) as writer:
+        for names, rows in _outputs(encoder.network, encoder, source, count):
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), encoder.dim)
+            writer.write_table(pa.table([pa.array(names), flat], schema=schema))
+    return _finish(draft, out, count)
+
+
+def predictions(classifier: Classifier, source: Source, out: Path) -> Count:
+    """Write a csv file with the columns path, label and score (a probability).
+
+    Raises:
+        DataError: no sample can be read.
+    """
+    count = Count()
+    draft = out.with_name(f".{out.name}.part")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "score"])
+        for names, logits in _outputs(classifier.model, classifier, source, count):
+            chances = _softmax(logits)
+            for name, row in zip(names, chances, strict=True):
+                best = int(row.argmax())
+                table.writerow([name, classifier.classes[best], f"{row[best]:.4f}"])
+    return _finish(draft, out, count)
+
+
+def _outputs(
+    model: Any, reader: Encoder | Classifier, source: Source, count: Count
+) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    """Yield names and outputs of the readable samples."""
+    from unlabeled.transfer.features import Inputs, of_inputs
+
+    for start in range(0, len(source), CHUNK):
+        indices = range(start, min(start + CHUNK, len(source)))
+        inputs = Inputs(source, indices, reader.modality, reader.length)
+        count.bad += inputs.bad
+        count.good += len(inputs)
+        if len(inputs):
+            names = [source.name(int(index)) for index in inputs.indices]
+            yield names, of_inputs(model, inputs, precision="fp32")
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+
+
+def _finish(draft: Path, out: Path, count: Count) -> Count:
+    if not count.good:
+        draft.unlink()
+        name, reason = count.bad[0]
+        raise DataError(f"None of {len(count.bad)} samples can be read. First: {name}: {reason}")
+    draft.replace(out)
+    return count

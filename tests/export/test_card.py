@@ -1,0 +1,48 @@
+"""The card says how to load, how it was judged, and what to beware of."""
+
+from __future__ import annotations
+
+import json
+
+from unlabeled.export.card import card
+
+INFO = {
+    "status": "finished",
+    "method": "simclr",
+    "kind": "image",
+    "steps": 1200,
+    "parameters": 11_168_832,
+    "seconds": 61.25,
+    "verdict": "Healthy: no collapse.",
+}
+RESULTS = {
+    "metric": "accuracy",
+    "summary": {"verdict": "It helped: 2.1 times fewer labels."},
+    "rows": [
+        {"reading": "probe", "labels_per_class": 1, "score": 0.4},
+        {"reading": "probe", "labels_per_class": 1, "score": 0.5},
+        {"reading": "probe", "labels_per_class": 10, "score": 0.7},
+        {"reading": "scratch", "labels_per_class": 10, "score": 0.6},
+    ],
+}
+
+
+def test_card_of_an_evaluated_run(tmp_path):
+    (tmp_path / "evaluate").mkdir()
+    (tmp_path / "evaluate" / "results.json").write_text(json.dumps(RESULTS))
+    text = card(tmp_path, "timm", "import timm", INFO)
+    assert text.startswith("---\nlibrary_name: timm\ntags:\n- self-supervised\n- simclr\n")
+    assert "**It helped: 2.1 times fewer labels.**" in text
+    assert "```python\nimport timm\n```" in text
+    assert "| probe | 0.450 | 0.700 |" in text
+    assert "| scratch |  | 0.600 |" in text
+    assert "- Parameters: 11,168,832" in text
+    assert "not evaluated" not in text
+
+
+def test_card_says_what_is_not_known(tmp_path):
+    text = card(tmp_path, "hf", "", {**INFO, "status": "interrupted"})
+    assert "library_name: transformers" in text
+    assert "It was not evaluated with labels when this card was written." in text
+    assert "Its run was interrupted, not finished." in text
+    assert "## Label curve" not in text
