@@ -38,7 +38,8 @@ class ImageEncoder(Encoder):
         self.blueprint, self.pretrained = blueprint, pretrained
         self.model: Any = model
         self.name = f"timm:{blueprint.architecture}"
-        self.dim = int(getattr(model, "head_hidden_size", None) or self.model.num_features)
+        width: Any = getattr(model, "head_hidden_size", None) or model.num_features
+        self.dim = int(width)
         self.hides_tokens = isinstance(model, VisionTransformer)
         self._is_map = False  # whether timm's features are maps; known once it has run
         self.num_prefix = int(getattr(model, "num_prefix_tokens", 0))
@@ -66,6 +67,18 @@ class ImageEncoder(Encoder):
         """Reduce tokens to timm's feature before a classifier, (B, N, D) -> (B, D)."""
         feature: Tensor = self.model.forward_head(self._unflatten(tokens), pre_logits=True)
         return feature
+
+    def place(self, grid: Tensor, prefix: Tensor) -> None:
+        """Fix a transformer's positions: they are added as given and not trained.
+
+        Args:
+            grid: (N, D), a position for each patch.
+            prefix: (P, D), for the tokens before the patches.
+        """
+        table = self.model.pos_embed  # (1, P + N, D), or (1, N, D) without prefix
+        rows = grid if table.shape[1] == len(grid) else torch.cat([prefix, grid])
+        table.data.copy_(rows[None])
+        table.requires_grad_(False)
 
     def save(self, folder: Path) -> None:
         """Write a folder that timm and transformers open."""

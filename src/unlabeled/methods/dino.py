@@ -1,0 +1,142 @@
+"""DINO: a student guesses, from any crop, what its slow teacher says of the large crops.
+
+Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021,
+arXiv:2104.14294.
+
+Departures: fewer prototypes and local crops, for small data (the authors': out_dim=65536
+num_local=8 hidden_dim=2048); gradients are clipped together, not per parameter. The teacher's
+BatchNorms, where an encoder has any, follow the authors' code: in training they use and collect
+the statistics of what the teacher sees; they are not averaged from the student's.
+
+The centre moves in `after_step`, from the teacher's scores that `loss` adds up in training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from unlabeled.encoders.base import Encoder
+from unlabeled.method import Method, MethodConfig
+from unlabeled.methods.fit import require_tiles
+from unlabeled.modalities.base import Modality
+from unlabeled.nn.distill import distill, sharpen
+from unlabeled.nn.ema import ema_update, frozen_copy
+from unlabeled.nn.gather import sum_over_ranks
+from unlabeled.nn.heads import PrototypeHead
+from unlabeled.schedule import cosine, linear
+from unlabeled.types import Batch, Loss, View
+
+
+class DINO(Method):
+    """Self-distillation without labels."""
+
+    recipe: ClassVar[Mapping[str, Any]] = {
+        "name": "adamw",
+        "lr": 5e-4,
+        "lr_rule": "linear",
+        "batch": 128,
+        "weight_decay": 0.04,
+        "weight_decay_end": 0.4,
+        "warmup": 0.1,
+        "final_lr": 0.002,
+        "clip": 3.0,
+    }
+
+    class Config(MethodConfig):
+        """Options of DINO."""
+
+        out_dim: int = Field(2048, gt=1, description="prototypes; 65536 for a million images")
+        hidden_dim: int = Field(512, gt=0, description="width inside the head")
+        bottleneck_dim: int = Field(256, gt=0, description="width that meets the prototypes")
+        learn_norms: bool = Field(False, description="let the lengths of prototypes be learned")
+        frozen_last: float = Field(
+            0.01, ge=0, le=1, description="share of the run in which prototypes stay"
+        )
+        momentum: float = Field(0.996, ge=0, le=1, description="of the teacher at first; then 1")
+        temperature: float = Field(0.1, gt=0, description="of the student")
+        teacher_temperature: float = Field(0.07, gt=0, description="after the warm-up")
+        first_temperature: float = Field(0.04, gt=0, description="of the teacher at first")
+        temperature_warmup: float = Field(
+            0.3, ge=0, le=1, description="share of the run until teacher_temperature"
+        )
+        centre_momentum: float = Field(0.9, ge=0, le=1, description="of the centre")
+        num_local: int = Field(4, ge=0, description="small crops a sample")
+        local_size: float = Field(0.5, gt=0, le=1, description="edge of small crops")
+        split: float = Field(0.4, gt=0, lt=1, description="share that parts small from large crops")
+
+    def __init__(self, config: Config, encoder: Encoder, modality: Modality) -> None:
+        super().__init__()
+        self.config, self.encoder = config, encoder
+        for view in self.views().values():
+            require_tiles(encoder, modality, view)
+        self.head = PrototypeHead(
+            encoder.dim,
+            config.hidden_dim,
+            config.bottleneck_dim,
+            config.out_dim,
+            learn_norms=config.learn_norms,
+        )
+        self.teacher, self.teacher_head = frozen_copy(encoder), frozen_copy(self.head)
+        self.centre: Tensor
+        self.register_buffer("centre", torch.zeros(config.out_dim))
+        self._heard: list[Tensor] = []  # sums of the teacher's scores and counts since a step
+
+    def views(self) -> dict[str, View]:
+        """Return two large crops, distorted unlike each other, and small ones."""
+        c = self.config
+        look = partial(View, flip=True, distort=0.5, grey=0.2)
+        large = (c.split if c.num_local else 0.14, 1.0)
+        views = {"global": look(2, large, blur=(1.0, 0.1), solarize=(0.0, 0.2))}
+        if c.num_local:
+            views["local"] = look(c.num_local, (0.05, c.split), c.local_size, blur=(0.5,))
+        return views
+
+    def loss(self, batch: Batch, progress: float) -> Loss:
+        """Cross-entropy between the teacher's and the student's different views."""
+        c, size = self.config, len(batch)
+        with torch.no_grad():
+            heard = self.teacher_head(self.teacher(batch["global"].flatten(0, 1)))
+        features = [self.encoder(batch[kind].flatten(0, 1)) for kind in self.views()]
+        scores = self.head(torch.cat(features)).unflatten(0, (-1, size))  # (V, B, K)
+        warm = progress / c.temperature_warmup if c.temperature_warmup else 1.0
+        temperature = linear(c.first_temperature, c.teacher_temperature, warm)
+        targets = sharpen(heard.unflatten(0, (2, size)), self.centre, temperature)
+        found = distill(targets, scores, c.temperature)
+        if self.training:
+            self._heard.append(torch.cat([heard.sum(0), heard.new_tensor([len(heard)])]))
+        return Loss(found.loss, {k: x for k, x in found._asdict().items() if k != "loss"})
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Move the centre by what all ranks heard, and the teacher by what was learned."""
+        if self._heard:
+            total = sum_over_ranks(torch.stack(self._heard).sum(0))  # (K + 1,)
+            self.centre.lerp_(total[:-1] / total[-1], 1 - self.config.centre_momentum)
+            self._heard.clear()
+        momentum = cosine(self.config.momentum, 1.0, progress)
+        ema_update(self.teacher, self.encoder, momentum)
+        ema_update(self.teacher_head, self.head, momentum)
+
+    def exported(self) -> nn.Module:
+        """Return the teacher, which is the better encoder throughout training."""
+        return self.teacher
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Hold the prototypes still at first, so that features settle before they do."""
+        last = [p for p in self.head.prototypes.parameters() if p.requires_grad]
+        ours = {id(p) for p in last}
+        groups = super().param_groups()
+        for group in groups:
+            group["params"] = [p for p in group["params"] if id(p) not in ours]
+        return [*groups, {"params": last, "decay": True, "frozen_until": self.config.frozen_last}]
+
+    def chance(self, batch_size: int) -> float:
+        """Return ln K: all prototypes are as likely."""
+        return math.log(self.config.out_dim)

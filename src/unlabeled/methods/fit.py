@@ -1,0 +1,45 @@
+"""Whether an encoder offers what a method needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unlabeled.encoders.base import Encoder
+from unlabeled.errors import ConfigError
+from unlabeled.methods import catalogue
+from unlabeled.types import View
+
+
+def require_tokens(method: str, encoder: Encoder) -> None:
+    """Refuse an encoder that cannot run on a part of its tokens.
+
+    Raises:
+        ConfigError: names what would work.
+    """
+    if encoder.hides_tokens:
+        return
+    cards = [catalogue.describe(name) for name in catalogue.names()]
+    others = [c.name for c in cards if c.needs == "feature" and encoder.modality in c.modalities]
+    raise ConfigError(
+        f"{method} hides tokens, but encoder '{encoder.name}' offers only a pooled feature. "
+        f"Choose a transformer (timm:vit_tiny_patch16_224, timm:deit_small_patch16_224, ...) "
+        f"or a method that needs no tokens: {', '.join(others)}."
+    )
+
+
+def require_tiles(encoder: Any, modality: Any, view: View) -> None:
+    """Refuse views that an encoder's patches do not tile.
+
+    Raises:
+        ConfigError: says what the sizes are.
+    """
+    if not encoder.hides_tokens:
+        return
+    edge = modality.edge(view)
+    if edge % encoder.patch:
+        raise ConfigError(
+            f"Views of {edge} pixels (size {view.size} of {encoder.blueprint.size}) are not tiled "
+            f"by patches of {encoder.patch}. Choose a size that gives a multiple, such as "
+            f"{max(1, round(edge / encoder.patch)) * encoder.patch / encoder.blueprint.size}, "
+            f"or another encoder.patch."
+        )
