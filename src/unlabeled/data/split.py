@@ -1,0 +1,72 @@
+"""Which samples are pre-trained on, which are held out, and which are copies.
+
+Both decisions are functions of an item's content and the seed: adding files changes nothing for
+those already there, and two copies can never lie on both sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unlabeled.data.duplicates import first_copies
+from unlabeled.data.find import Source
+from unlabeled.errors import DataError
+from unlabeled.rng import mix, uniform
+
+_SALT = 0x5711
+
+
+class Split(NamedTuple):
+    """Where samples went.
+
+    Args:
+        pool: indices of the source that are pre-trained on, ascending.
+        held_out: indices kept out, ascending.
+        duplicates: how many copies were left out of both.
+    """
+
+    pool: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    duplicates: int
+
+
+def digest(source: Source, index: int) -> bytes:
+    """Return 16 bytes that identify the content of an item (its name, if it cannot be read)."""
+    try:
+        payload = source.payload(index)
+    except DataError:
+        payload = f"unreadable {source.name(index)}"
+    data = payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def digests(source: Source) -> NDArray[np.int64]:
+    """Return the content hashes of all items, (N, 2); one item is in memory at a time."""
+    found = np.empty((len(source), 2), np.int64)
+    for index in range(len(source)):
+        found[index] = np.frombuffer(digest(source, index), np.int64)
+    return found
+
+
+def split(source: Source, share_held_out: float, deduplicate: bool, seed: int) -> Split:
+    """Split a source.
+
+    Args:
+        source: what was found.
+        share_held_out: expected share of held-out samples, in [0, 1).
+        deduplicate: leave out all but the first of items with equal bytes.
+        seed: of the decision.
+    """
+    hashes = digests(source)
+    kept = first_copies(hashes) if deduplicate else np.arange(len(source), dtype=np.int64)
+    keys = torch.from_numpy(hashes[kept, 0] ^ hashes[kept, 1])
+    draws = uniform(keys, 1, salt=mix(_SALT, seed))[:, 0].numpy()
+    out = draws < share_held_out
+    if len(kept) and out.all():  # a handful of samples: at least one is trained on
+        out[np.argmax(draws)] = False
+    return Split(kept[~out], kept[out], len(source) - len(kept))

@@ -1,0 +1,316 @@
+"""Images: decoded by Pillow from a short list of formats, cropped there, distorted as a batch.
+
+The crop is that of torchvision's `RandomResizedCrop`, the distortions those of its v2
+functionals, with every draw taken from the sample's key.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import PIL.Image
+import PIL.ImageFile
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlabeled.config import ImageConfig
+from unlabeled.errors import DataError
+from unlabeled.modalities import colour, picture_features
+from unlabeled.modalities.base import Modality
+from unlabeled.modalities.suffixes import IMAGE
+from unlabeled.types import View
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+"""Formats whose decoders are used; every other one is refused by its content."""
+
+_ASPECT = (3 / 4, 4 / 3)
+_TRIES = 10
+_DRAFT = 4
+_UPRIGHT = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+
+
+class Image(Modality):
+    """Still images.
+
+    Args:
+        config: size, channels, normalisation and limits.
+        multiple: the edge of a view smaller than the encoder's input is rounded to a multiple of
+            this; give the patch edge of a ViT.
+    """
+
+    name: ClassVar[str] = "image"
+    suffixes: ClassVar[frozenset[str]] = IMAGE
+
+    def __init__(self, config: ImageConfig, multiple: int = 8):
+        self.config, self.multiple = config, multiple
+
+    def read(self, payload: bytes) -> NDArray[np.uint8]:
+        """Decode an encoded image to (H, W, C) uint8.
+
+        The first frame, upright by its EXIF orientation; 16-bit and float values are scaled,
+        never clipped; transparent pixels are laid on white. A JPEG much larger than the
+        encoder's input is decoded at a half, a quarter or an eighth of its size.
+
+        Raises:
+            DataError: damaged, too large, or of a format that is not read.
+        """
+        if not payload:
+            raise DataError("it is empty")
+        # The decoders of Pillow raise some ten classes of exceptions on damaged input.
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return self._decode(payload)
+        except DataError:
+            raise
+        except PIL.UnidentifiedImageError:
+            raise DataError(
+                f"it is not an image of a known format ({', '.join(FORMATS)})"
+            ) from None
+        except PIL.Image.DecompressionBombError:
+            raise DataError(self._too_large()) from None
+        except Exception as error:
+            raise DataError(f"it is damaged ({error or type(error).__name__})") from None
+
+    def _too_large(self, width: int = 0, height: int = 0) -> str:
+        size = f"{width:,} x {height:,} pixels" if width else "too many pixels"
+        return f"it has {size}; modality.max_pixels is {self.config.max_pixels:,}"
+
+    def _decode(self, payload: bytes) -> NDArray[np.uint8]:
+        PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it for the process
+        if PIL.Image.MAX_IMAGE_PIXELS is not None:
+            PIL.Image.MAX_IMAGE_PIXELS = max(PIL.Image.MAX_IMAGE_PIXELS, self.config.max_pixels)
+        with PIL.Image.open(io.BytesIO(payload), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > self.config.max_pixels:
+                raise DataError(self._too_large(width, height))
+            if min(width, height) < 1:
+                raise DataError("it has no pixels")
+            if image.format == "PNG":
+                check_png(payload)
+            if image.format == "JPEG" and min(width, height) >= 2 * _DRAFT * self.config.size:
+                image.draft(None, (_DRAFT * self.config.size,) * 2)
+            image.load()
+            orientation = _orientation(image)
+            still = to_channels(image, self.config.channels)
+        method = _UPRIGHT.get(orientation)
+        if method is not None:
+            still = np.asarray(PIL.Image.fromarray(still).transpose(method))
+        return still if still.ndim == 3 else still[:, :, None]
+
+    def edge(self, view: View) -> int:
+        """Return the edge in pixels of a view."""
+        if view.size == 1.0:
+            return self.config.size
+        step = self.multiple
+        return max(math.ceil(8 / step), round(self.config.size * view.size / step)) * step
+
+    def cut(self, raw: NDArray[np.uint8], view: View, rng: np.random.Generator) -> Tensor:
+        """Crop and resize (bicubic, antialiased), perhaps mirror: (count, C, edge, edge) uint8."""
+        height, width, channels = raw.shape
+        edge = self.edge(view)
+        planes = _planes(raw)
+        cuts = np.empty((view.count, channels, edge, edge), np.uint8)
+        for cut in cuts:
+            box = crop_box(height, width, view.extent, rng)
+            mirrored = view.flip and self.config.flip and rng.random() < 0.5
+            pixels = _resize(planes, box, edge)
+            cut[:] = (pixels[:, ::-1] if mirrored else pixels).transpose(2, 0, 1)
+        return torch.from_numpy(cuts)
+
+    def distort(self, cuts: Tensor, view: View, keys: Tensor) -> Tensor:
+        """Distort and normalise, (V, B, C, H, W) uint8 -> float32.
+
+        Colour jitter of strength (0.8, 0.8, 0.8, 0.2) x ``view.distort`` with probability 0.8,
+        then grey, blur, solarise, as in SimCLR (arXiv:2002.05709, appendix A), BYOL and DINO.
+        """
+        view_salt = zlib.crc32(repr(view).encode())  # two kinds must not share their draws
+        out = torch.empty(cuts.shape, dtype=torch.float32, device=cuts.device)
+        for copy, (cut, target) in enumerate(zip(cuts, out, strict=True)):
+            draws = colour.draw(keys, salt=(view_salt << 8) + copy)
+            for start in range(0, len(keys), colour.CHUNK):
+                rows = slice(start, start + colour.CHUNK)
+                x = cut[rows].to(torch.float32).div_(255)
+                target[rows] = self._distort_copy(x, view, copy, draws[rows])
+        return self.normalise_(out)
+
+    def _distort_copy(self, x: Tensor, view: View, copy: int, draws: Tensor) -> Tensor:
+        blur = view.blur[min(copy, len(view.blur) - 1)] if self.config.blur else 0.0
+        solarize = view.solarize[min(copy, len(view.solarize) - 1)]
+        if view.distort > 0:
+            x = colour.jitter(x, view.distort, draws)
+        if view.grey > 0:
+            x = colour.remove_colour(x, view.grey, draws)
+        if blur > 0:
+            x = colour.blur(x, blur, draws)
+        return colour.solarize(x, solarize, draws) if solarize > 0 else x
+
+    def normalise_(self, x: Tensor) -> Tensor:
+        """Subtract the mean and divide by the deviation in place; x (..., C, H, W)."""
+        mean = torch.tensor(self.config.mean, device=x.device)[:, None, None]
+        std = torch.tensor(self.config.std, device=x.device)[:, None, None]
+        return x.sub_(mean).div_(std)
+
+    def raw(self, x: Tensor, patch: int = 1) -> Tensor:
+        """Return the values of each patch, (B, C, H, W) -> (B, N, patch * patch * C).
+
+        Rows of patches first; inside a patch rows, columns, then channels, as in MAE
+        (arXiv:2111.06377).
+        """
+        B, C, H, W = x.shape  # noqa: N806
+        tiles = x.reshape(B, C, H // patch, patch, W // patch, patch)
+        return tiles.permute(0, 2, 4, 3, 5, 1).reshape(B, -1, patch * patch * C)
+
+    def plain_features(self, raws: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
+        """Return ``pixels`` and ``colour_gradient`` of raw images, each (N, D)."""
+        edge = min(32, self.config.size)
+        rng = np.random.default_rng(0)  # the whole image is cut: nothing is drawn
+        view = View(size=1.0)
+        small = Image(self.config.model_copy(update={"size": edge}))
+        cuts = np.stack([small.cut(raw, view, rng)[0].numpy() for raw in raws])
+        return {
+            "pixels": cuts.reshape(len(cuts), -1).astype(np.float32) / np.float32(255),
+            "colour_gradient": picture_features.colour_gradient(cuts),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is needed to rebuild this modality."""
+        return {"name": self.name, "multiple": self.multiple, **self.config.model_dump()}
+
+
+def check_png(payload: bytes) -> None:
+    """Check the length and the checksum of every chunk up to IEND, which Pillow does not.
+
+    Raises:
+        DataError: a chunk is damaged or the end is missing.
+    """
+    position = 8
+    while position + 12 <= len(payload):
+        length, kind = struct.unpack_from(">I4s", payload, position)
+        stop = position + 8 + length
+        if stop + 4 > len(payload):
+            break
+        expected = struct.unpack_from(">I", payload, stop)[0]
+        if zlib.crc32(memoryview(payload)[position + 4 : stop]) != expected:
+            raise DataError(f"it is damaged (wrong checksum of chunk {kind!r})")
+        if kind == b"IEND":
+            return
+        position = stop + 4
+    raise DataError("it is damaged (cut off)")
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    """Return the EXIF orientation; unreadable EXIF means upright. Pillow turns TIFF itself."""
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:
+        return 1
+
+
+def _scaled(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale values of more than 8 bits to 0..255 by the range that their type suggests."""
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise DataError("it holds values that are not finite")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 65535:
+        values, top = values - low, max(high - low, 1e-30)
+    else:
+        top = 65535.0
+    return np.rint(values * (255 / top)).astype(np.uint8)
+
+
+def _scaled_float(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale float values: [0, 1] and [0, 255] are taken as such."""
+    high = float(values.max()) if np.isfinite(values).all() and values.min() >= 0 else math.inf
+    if high <= 255:
+        return np.rint(values.astype(np.float64) * (255 if high <= 1 else 1)).astype(np.uint8)
+    return _scaled(values)
+
+
+def _flat(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Scale deep images to 8 bits and lay transparent ones on white."""
+    if image.mode.startswith("I"):
+        return PIL.Image.fromarray(_scaled(np.asarray(image)))
+    if image.mode == "F":
+        return PIL.Image.fromarray(_scaled_float(np.asarray(image)))
+    if image.has_transparency_data:
+        front = image.convert("RGBA")
+        white = PIL.Image.new("RGBA", front.size, (255, 255, 255, 255))
+        return PIL.Image.alpha_composite(white, front).convert("RGB")
+    return image
+
+
+def to_channels(image: PIL.Image.Image, channels: int) -> NDArray[np.uint8]:
+    """Return the pixels with the channels asked for, (H, W) or (H, W, C) uint8.
+
+    Raises:
+        DataError: neither grey nor colour is asked for, and the image has other channels.
+    """
+    if channels in (1, 3):
+        return np.asarray(_flat(image).convert("L" if channels == 1 else "RGB"))
+    if len(image.getbands()) != channels:
+        raise DataError(f"it has {len(image.getbands())} channels; modality.channels={channels}")
+    return np.asarray(image)
+
+
+def crop_box(
+    height: int, width: int, extent: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Draw the box (left, top, right, bottom) of torchvision's `RandomResizedCrop`.
+
+    The whole sample, extent (1, 1), is the largest centred square.
+    """
+    if extent == (1.0, 1.0):
+        edge = min(height, width)
+        return _centred(height, width, edge, edge)
+    for _ in range(_TRIES):
+        area = height * width * rng.uniform(*extent)
+        aspect = math.exp(rng.uniform(math.log(_ASPECT[0]), math.log(_ASPECT[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            top = int(rng.integers(0, height - h + 1))
+            left = int(rng.integers(0, width - w + 1))
+            return left, top, left + w, top + h
+    aspect = min(max(width / height, _ASPECT[0]), _ASPECT[1])
+    if width / height < aspect:
+        return _centred(height, width, max(1, round(width / aspect)), width)
+    return _centred(height, width, height, max(1, round(height * aspect)))
+
+
+def _centred(height: int, width: int, h: int, w: int) -> tuple[int, int, int, int]:
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+def _planes(raw: NDArray[np.uint8]) -> list[PIL.Image.Image]:
+    """Return Pillow images that together hold the channels: one of RGB, else one a channel."""
+    raw = np.ascontiguousarray(raw)
+    if raw.shape[2] == 3:
+        return [PIL.Image.fromarray(raw)]
+    return [PIL.Image.fromarray(np.ascontiguousarray(raw[:, :, c])) for c in range(raw.shape[2])]
+
+
+def _resize(
+    planes: list[PIL.Image.Image], box: tuple[int, int, int, int], edge: int
+) -> NDArray[np.uint8]:
+    """Resize a box of each plane to a square, (edge, edge, C)."""
+    bicubic = PIL.Image.Resampling.BICUBIC
+    parts = [np.asarray(plane.resize((edge, edge), bicubic, box=box)) for plane in planes]
+    return parts[0] if parts[0].ndim == 3 else np.stack(parts, axis=2)
