@@ -169,7 +169,7 @@ def build_modality(config: RunConfig, folder: Path) -> Modality:
         return Text(config.modality, folder / "tokenizer")
     from unlabeled.modalities.image import Image
 
-    return Image(config.modality)
+    return Image(config.modality, config.encoder.patch or 8)
 
 
 def build_encoder(config: RunConfig, modality: Modality, seed: int) -> Encoder:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from unlabeled.data.folder import MAX_BYTES, decode_text, read_regular
+from unlabeled.data.folder import MAX_BYTES, read_regular
 from unlabeled.errors import DataError, UsageError, nearest
+from unlabeled.modalities.decode import decode
 from unlabeled.modalities.suffixes import IMAGE
 
 _NAMES = {
@@ -116,7 +117,7 @@ def item(cell: Any, kind: str, folder: bytes) -> bytes | str:
     if kind == "text":
         if not isinstance(cell, str | bytes):
             raise DataError(f"its cell holds {type(cell).__name__} instead of text")
-        return decode_text(cell.encode("utf-8", "replace") if isinstance(cell, str) else cell)
+        return decode(cell.encode("utf-8", "surrogatepass") if isinstance(cell, str) else cell)
     if isinstance(cell, str):
         return read_regular(os.path.join(folder, os.fsencode(cell)), follow=True)
     if not isinstance(cell, bytes):

@@ -6,12 +6,11 @@ megabytes, cost nothing in a forked worker, and need not be valid UTF-8.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -19,14 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.errors import DataError, UsageError
+from unlabeled.modalities.decode import decode
 from unlabeled.modalities.suffixes import IMAGE, KINDS, TABLE, TEXT
 
 MAX_BYTES = 1 << 28
 """An encoded image or a document above 256 MB is refused instead of read into memory."""
-
-_REPLACED = "\ufffd"
-_MAX_REPLACED = 0.1
-_PIECE = 1 << 16
 
 
 def printable(name: bytes) -> str:
@@ -108,48 +104,6 @@ def read_regular(path: bytes | str, follow: bool = False, limit: int = MAX_BYTES
             raise DataError(f"it cannot be read ({error.strerror})") from None
 
 
-def _check_replaced(replaced: int, total: int) -> None:
-    if replaced > _MAX_REPLACED * total:
-        raise DataError(f"{replaced:,} of {total:,} characters are not text (wrong encoding?)")
-
-
-def _encoding(head: bytes) -> str:
-    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return "utf-32"
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    return "utf-8-sig"
-
-
-def decode_text(data: bytes) -> str:
-    """Decode UTF-8 (or UTF-16/32 with a byte-order mark); what is no text becomes U+FFFD.
-
-    Raises:
-        DataError: more than a tenth would have to be replaced.
-    """
-    text = data.decode(_encoding(data), "replace").replace("\0", _REPLACED)
-    _check_replaced(text.count(_REPLACED), len(text))
-    return text
-
-
-def decode_pieces(file: BinaryIO, size: int = _PIECE) -> Iterator[str]:
-    """Decode a file as `decode_text` does, in pieces of at most `size` bytes of memory."""
-    chunk = file.read(size)
-    decoder = codecs.getincrementaldecoder(_encoding(chunk))("replace")
-    replaced = total = 0
-    while chunk:
-        text = decoder.decode(chunk).replace("\0", _REPLACED)
-        replaced, total = replaced + text.count(_REPLACED), total + len(text)
-        if total > _PIECE:
-            _check_replaced(replaced, total)
-        yield text
-        chunk = file.read(size)
-    tail = decoder.decode(b"", final=True)
-    _check_replaced(replaced + len(tail), total + len(tail))
-    if tail:
-        yield tail
-
-
 @dataclass(frozen=True, eq=False)
 class Files:
     """A source whose items are files.
@@ -189,12 +143,15 @@ class Files:
             DataError: with the reason.
         """
         data = read_regular(self.path(index), self.follow)
-        return data if self.kind == "image" else decode_text(data)
+        return data if self.kind == "image" else decode(data)
 
-    def pieces(self, index: int, size: int = _PIECE) -> Iterator[str]:
-        """Yield a document in pieces, whatever its size."""
-        with open_regular(self.path(index), self.follow) as file:
-            yield from decode_pieces(file, size)
+    def stream(self, index: int) -> BinaryIO:
+        """Open a document of any size, to be read piece by piece.
+
+        Raises:
+            DataError: with the reason.
+        """
+        return open_regular(self.path(index), self.follow)
 
 
 @dataclass(slots=True)

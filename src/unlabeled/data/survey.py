@@ -28,7 +28,9 @@ class Documents(Protocol):
     read piece by piece.
     """
 
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """Return a hash that changes with the documents."""
 
     def __len__(self) -> int:
         """Return the number of documents."""

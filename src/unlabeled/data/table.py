@@ -301,13 +301,6 @@ class Table:
         part, row = self._locate(index)
         return item(self.parts[part].cell(row), self.kind, self.folder)
 
-    def pieces(self, index: int, size: int = 1 << 16) -> Iterator[str]:
-        """Yield a document in pieces."""
-        text = self.payload(index)
-        assert isinstance(text, str)
-        for start in range(0, len(text), size):
-            yield text[start : start + size]
-
 
 def _ends_digest(path: bytes) -> bytes:
     """Hash the size, the first and the last megabyte of a file."""

@@ -50,15 +50,15 @@ class Image(Modality):
 
     Args:
         config: size, channels, normalisation and limits.
-        multiple: the edge of a view smaller than the encoder's input is rounded to a multiple of
-            this; give the patch edge of a ViT.
+        patch: patch edge of the encoder; the edge of a view smaller than the encoder's input is
+            rounded to a multiple of it, of at least 8 pixels.
     """
 
     name: ClassVar[str] = "image"
     suffixes: ClassVar[frozenset[str]] = IMAGE
 
-    def __init__(self, config: ImageConfig, multiple: int = 8):
-        self.config, self.multiple = config, multiple
+    def __init__(self, config: ImageConfig, patch: int = 8):
+        self.config, self.patch = config, patch
 
     def read(self, payload: bytes) -> NDArray[np.uint8]:
         """Decode an encoded image to (H, W, C) uint8.
@@ -118,8 +118,8 @@ class Image(Modality):
         """Return the edge in pixels of a view."""
         if view.size == 1.0:
             return self.config.size
-        step = self.multiple
-        return max(math.ceil(8 / step), round(self.config.size * view.size / step)) * step
+        step = self.patch * math.ceil(8 / self.patch)
+        return max(1, round(self.config.size * view.size / step)) * step
 
     def cut(self, raw: NDArray[np.uint8], view: View, rng: np.random.Generator) -> Tensor:
         """Crop and resize (bicubic, antialiased), perhaps mirror: (count, C, edge, edge) uint8."""
@@ -191,7 +191,7 @@ class Image(Modality):
 
     def describe(self) -> dict[str, Any]:
         """Return what is needed to rebuild this modality."""
-        return {"name": self.name, "multiple": self.multiple, **self.config.model_dump()}
+        return {"name": self.name, "patch": self.patch, **self.config.model_dump()}
 
 
 def check_png(payload: bytes) -> None:
