@@ -1,21 +1,14 @@
-"""Line charts as SVG that obeys the page's colours, themes and content policy.
-
-A chart is a few kilobytes of text. Nothing in it is styled in place: lines carry class names,
-so that one style sheet serves light, dark and print, and no inline style is needed.
-"""
+"""What a line chart shows, and where its data lands on the page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-from markupsafe import Markup
+from dataclasses import dataclass
 
 from unlabeled.report.wording import number
 
 _MAX_POINTS = 240
-_NO_BREAK = "\u00a0"
 
 Point = tuple[float, float]
 
@@ -85,7 +78,6 @@ class Frame:
     x: tuple[float, float]
     y: tuple[float, float]
     log_x: bool = False
-    ends: bool = field(default=False)
 
     def across(self, value: float) -> float:
         """Return the horizontal pixel of a value."""
@@ -148,133 +140,38 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 of each decade within [low, high]."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     return [m * 10.0**d for d in decades for m in (1, 2, 5) if low <= m * 10.0**d <= high]
 
 
 def _heights(chart: Chart) -> tuple[float, float]:
     """Return the range of y; single outliers among many points do not set it."""
-    values = sorted(y for line in chart.lines for _, y in line.points)
+    values = sorted(y for line in chart.lines for _, y in line.points if math.isfinite(y))
     if len(values) > 100:
         cut = len(values) // 200
-        values = values[cut : len(values) - cut] or values
-    bands = [v for line in chart.lines for _, *pair in line.band for v in pair]
-    if len(bands) < 100:
-        values = sorted([*values, *bands])
+        values = values[cut : len(values) - cut]
+    bands = [v for line in chart.lines for _, *pair in line.band for v in pair if math.isfinite(v)]
+    values += bands if len(bands) < 100 else []
     values += [y for y, _ in chart.levels]
-    low, high = min(values), max(values)
-    if chart.zero:
-        low = min(low, 0.0)
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    low = min(low, 0.0) if chart.zero else low
     gap = (high - low) or abs(high) or 1.0
     return (low if chart.zero and low == 0 else low - 0.06 * gap), high + 0.08 * gap
 
 
-def _frame(chart: Chart, width: int, height: int, ends: bool) -> Frame:
+def fit(chart: Chart, width: int, height: int, ends: bool) -> Frame:
+    """Choose the axes of a drawing; `ends` leaves room for names at line ends."""
     xs = [x for line in chart.lines for x, _ in line.points]
     low, high = min(xs), max(xs)
     if low == high:
         low, high = (low / 2, high * 2) if chart.log_x else (low - 1, high + 1)
     longest = max((len(line.name) for line in chart.lines), default=0) if ends else 0
     right = min(14 + 7 * longest, width // 3) if ends else 14
-    return Frame(width, height, 46, right, 12, 38, (low, high), _heights(chart), chart.log_x, ends)
-
-
-def _path(frame: Frame, points: Sequence[Point]) -> str:
-    top, bottom = frame.top, frame.height - frame.bottom
-    return " ".join(
-        f"{frame.across(x):.1f},{min(max(frame.down(y), top), bottom):.1f}" for x, y in points
-    )
-
-
-def _axes(chart: Chart, frame: Frame) -> Markup:
-    parts = []
-    base, right = frame.height - frame.bottom, frame.width - frame.right
-    for value in ticks(*frame.y):
-        at = round(frame.down(value), 1)
-        parts.append(
-            Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                frame.left, right, at, at
-            )
-        )
-        parts.append(
-            Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(
-                frame.left - 7, at + 4, number(value)
-            )
-        )
-    taken = -1e9
-    marks = chart.x_ticks or (_log_ticks(*frame.x) if chart.log_x else ticks(*frame.x))
-    for value in marks:
-        at = round(frame.across(value), 1)
-        label = number(value)
-        if at - taken < 12 + 7 * len(label):
-            continue
-        taken = at
-        parts.append(
-            Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-                at, base + 16, label
-            )
-        )
-    parts.append(
-        Markup('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-            frame.left, right, base, base
-        )
-    )
-    parts.append(
-        Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            (frame.left + right) / 2, frame.height - 5, chart.x_label
-        )
-    )
-    return Markup("").join(parts)
-
-
-def _levels(chart: Chart, frame: Frame) -> Markup:
-    parts = []
-    right = frame.width - frame.right
-    for value, caption in chart.levels:
-        at = round(frame.down(value), 1)
-        parts.append(
-            Markup(
-                '<line class="level" x1="{}" x2="{}" y1="{}" y2="{}"/>'
-                '<text class="caption" x="{}" y="{}" text-anchor="end">{}</text>'
-            ).format(frame.left, right, at, at, right, at - 5, caption)
-        )
-    return Markup("").join(parts)
-
-
-def _runs(points: Sequence[Point]) -> list[list[Point]]:
-    """Split points where a value is missing."""
-    runs: list[list[Point]] = [[]]
-    for x, y in points:
-        if math.isfinite(y):
-            runs[-1].append((x, y))
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
-
-
-def _line(line: Line, frame: Frame) -> Markup:
-    parts = []
-    if line.band:
-        edge = [(x, high) for x, _, high in line.band]
-        edge += [(x, low) for x, low, _ in reversed(line.band)]
-        parts.append(
-            Markup('<polygon class="band {}" points="{}"/>').format(line.look, _path(frame, edge))
-        )
-    for run in _runs(thin(line.points)):
-        parts.append(
-            Markup('<polyline class="line {}" data-name="{}" points="{}"/>').format(
-                line.look, line.name, _path(frame, run)
-            )
-        )
-        if line.marks or len(run) == 1:
-            parts += [
-                Markup('<circle class="mark {}" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(
-                    line.look, frame.across(x), frame.down(y)
-                )
-                for x, y in run
-            ]
-    return Markup("").join(parts)
+    heights = _heights(chart)
+    left = 12 + 7 * max(len(number(value)) for value in ticks(*heights))
+    return Frame(width, height, left, right, 12, 38, (low, high), heights, chart.log_x)
 
 
 def spread_out(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -302,67 +199,3 @@ def spread_out(places: Sequence[float], gap: float, low: float, high: float) -> 
             out[order[rank]] = start + gap * k
             rank += 1
     return out
-
-
-def _ends(chart: Chart, frame: Frame) -> Markup:
-    lines = [line for line in chart.lines if line.points]
-    wanted = [frame.down(line.points[-1][1]) for line in lines]
-    places = spread_out(wanted, 15, frame.top + 4, frame.height - frame.bottom)
-    return Markup("").join(
-        Markup('<text class="end {}" x="{}" y="{:.1f}">{}</text>').format(
-            line.look, frame.width - frame.right + 9, at + 4, line.name
-        )
-        for line, at in zip(lines, places, strict=True)
-    )
-
-
-def _span(span: Span, frame: Frame) -> Markup:
-    at = round(frame.down(span.y), 1)
-    left, right = round(frame.across(span.left), 1), round(frame.across(span.right), 1)
-    head = f"{left},{at} {left + 8},{at - 4.5} {left + 8},{at + 4.5}"
-    return Markup(
-        '<g class="span"><line x1="{}" x2="{}" y1="{}" y2="{}"/><polygon points="{}"/>'
-        '<circle cx="{}" cy="{}" r="3"/>'
-        '<text x="{:.1f}" y="{}" text-anchor="middle">{}</text></g>'
-    ).format(left + 6, right, at, at, head, right, at, (left + right) / 2, at - 9, span.caption)
-
-
-def describe(chart: Chart) -> str:
-    """Say in words what the chart shows, for readers who do not see it."""
-    parts = []
-    for line in chart.lines:
-        if line.points:
-            (x0, y0), (x1, y1) = line.points[0], line.points[-1]
-            parts.append(f"{line.name}: {number(y0)} at {number(x0)}, {number(y1)} at {number(x1)}")
-    return f"{chart.title} over {chart.x_label}. " + "; ".join(parts) + "."
-
-
-def draw(chart: Chart, width: int = 400, height: int = 220, ends: bool = False) -> Markup:
-    """Draw a chart.
-
-    Args:
-        chart: at least one line with one finite point.
-        width: of the drawing in pixels at scale 1.
-        height: likewise.
-        ends: write each line's name at its right end instead of relying on a legend.
-    """
-    frame = _frame(chart, width, height, ends)
-    body = [_axes(chart, frame), _levels(chart, frame)]
-    body += [_line(line, frame) for line in chart.lines]
-    if ends:
-        body.append(_ends(chart, frame))
-    if chart.span is not None:
-        body.append(_span(chart.span, frame))
-    scale = [*frame.x, *frame.y, frame.left, width - frame.right, height - frame.bottom, frame.top]
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" tabindex="0" aria-label="{}" '
-        'data-scale="{}" data-log="{}" data-x="{}">{}<g class="cursor"></g></svg>'
-    ).format(
-        width,
-        height,
-        describe(chart),
-        " ".join(f"{value:.6g}" for value in scale),
-        int(chart.log_x),
-        chart.x_label.replace(" ", _NO_BREAK),
-        Markup("").join(body),
-    )

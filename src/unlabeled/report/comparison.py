@@ -87,7 +87,7 @@ def _row(folder: Folder, place: Path) -> dict[str, Any]:
             number(last.get("spread")),
             number(last.get("effective_rank")),
             best_score(folder),
-            f"{number(saved.ratio, 2)}×" if saved is not None else number(None),
+            f"{saved.sign}{number(saved.ratio, 2)}×" if saved is not None else number(None),
         ],
     }
 

@@ -40,7 +40,18 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """How many labels pre-training saved against one rival, at equal score."""
+    """How many labels pre-training saved against one rival, at equal score.
+
+    Args:
+        against: what a reader calls the rival.
+        ratio: labels that the rival needs for one of ours.
+        low: lower end of its interval, None where open.
+        high: upper end, None where open.
+        score: at which both are compared.
+        ours: our labels per class.
+        theirs: the rival's.
+        censored: ``at_least`` where the rival never got there, ``at_most`` where it began above.
+    """
 
     against: str
     ratio: float | None
@@ -49,7 +60,29 @@ class Saved:
     score: float | None
     ours: float | None
     theirs: float | None
-    reached: bool
+    censored: str
+
+    @property
+    def sign(self) -> str:
+        """Return what stands before the ratio."""
+        return {"at_least": "> ", "at_most": "< "}.get(self.censored, "")
+
+    @property
+    def trade(self) -> str:
+        """Return both counts in words."""
+        if self.ours is None or self.theirs is None:
+            return ""
+        bound = {"at_least": "more than ", "at_most": "fewer than "}.get(self.censored, "")
+        return f"{number(self.ours)} labels a class instead of {bound}{number(self.theirs)}"
+
+    @property
+    def interval(self) -> str:
+        """Return the interval in words; an open end is one that no label count reached."""
+        if self.low is not None and self.high is not None:
+            return f"95 % interval {number(self.low, 2)} to {number(self.high, 2)}"
+        if self.low is not None:
+            return f"95 % interval from {number(self.low, 2)} up"
+        return f"95 % interval up to {number(self.high, 2)}" if self.high is not None else ""
 
 
 def reading_name(reading: str) -> str:
@@ -173,7 +206,8 @@ def label_curve(results: dict[str, Any]) -> Chart | None:
     if not groups:
         return None
     lines, seen = [], {True: 0, False: 0}
-    for reading, rows in groups.items():
+    # The strongest line of each side is drawn whole, the others in dashes.
+    for reading, rows in sorted(groups.items(), key=lambda item: -float(item[1][-1]["mean"])):
         ours = is_ours(reading)
         look = f"{'ours' if ours else 'base'}-{min(seen[ours], 5)}"
         seen[ours] += 1
@@ -188,10 +222,8 @@ def label_curve(results: dict[str, Any]) -> Chart | None:
 def _span(saved: Saved) -> Span | None:
     if saved.score is None or not saved.ours or not saved.theirs or saved.ours >= saved.theirs:
         return None
-    sign = "" if saved.reached else "> "
-    return Span(
-        saved.score, saved.ours, saved.theirs, f"{sign}{number(saved.ratio, 2)}× fewer labels"
-    )
+    caption = f"{saved.sign}{number(saved.ratio, 2)}× fewer labels"
+    return Span(saved.score, saved.ours, saved.theirs, caption)
 
 
 def _first(tree: dict[str, Any], *keys: str) -> float | None:
@@ -222,7 +254,7 @@ def savings(results: dict[str, Any]) -> list[Saved]:
                 score=_first(part, "score", "at_score"),
                 ours=_first(part, "ours", "labels_ours", "our_labels", "at"),
                 theirs=_first(part, "theirs", "labels_theirs", "their_labels"),
-                reached=bool(part.get("reached", True)),
+                censored=str(part.get("censored") or ""),
             )
         )
     return sorted(found, key=lambda saved: saved.against != READINGS["scratch"])

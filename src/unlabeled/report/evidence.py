@@ -22,9 +22,21 @@ def errors(folder: Folder) -> dict[str, Any]:
     return {
         "confusion": confusion,
         "worst": _worst(confusion) if confusion else [],
-        "mistakes": [m for m in mistakes if isinstance(m, dict)][:16]
+        "mistakes": [_mistake(m) for m in mistakes[:16] if isinstance(m, dict)]
         if isinstance(mistakes, list)
         else [],
+    }
+
+
+def _mistake(tree: Mapping[str, Any]) -> dict[str, str]:
+    def first(*keys: str) -> str:
+        return plain(next((tree[key] for key in keys if key in tree), None))
+
+    return {
+        "name": first("name", "sample", "path"),
+        "truth": first("truth", "label", "true"),
+        "guess": first("guess", "predicted", "prediction"),
+        "confidence": first("confidence", "score"),
     }
 
 
@@ -71,9 +83,7 @@ def data_health(folder: Folder) -> dict[str, Any]:
     """Return section 8: counts of data.json, quarantine by reason, leakage."""
     flat: list[tuple[str, str]] = []
     for key, value in folder.data.items():
-        if isinstance(value, list) and len(value) > 8:
-            flat.append((_label(key), f"{len(value):,} entries"))
-        elif isinstance(value, dict) and len(value) > 8:
+        if isinstance(value, list | dict) and len(value) > 8:
             flat.append((_label(key), f"{len(value):,} entries"))
         elif key != "format":
             flat.append((_label(key), plain(value)))

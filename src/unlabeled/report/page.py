@@ -7,6 +7,7 @@ is forbidden: whatever a file name or a label holds, the page asks no network an
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -167,6 +168,7 @@ def _write(path: Path, text: str) -> Path:
         draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         raise WriteError(f"{path} cannot be written: {error.strerror}.") from None
     return path

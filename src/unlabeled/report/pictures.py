@@ -19,14 +19,14 @@ _LOSSLESS = 40_000
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image inside the page: a data address, its size, and whether pixels stay sharp."""
+    """An image inside the page: a data address, and its size on the page in pixels."""
 
     address: str
     width: int
     height: int
 
 
-def picture(path: Path) -> Picture | None:
+def picture(path: Path, scale: int = 1) -> Picture | None:
     """Decode an image and write it again, small; what does not decode gives None.
 
     Encoding anew means that only pixels reach the page, whatever the file held.
@@ -44,7 +44,7 @@ def picture(path: Path) -> Picture | None:
         small.thumbnail((_MAX_EDGE, _MAX_EDGE))
     data, kind = _encode(small)
     text = base64.b64encode(data).decode("ascii")
-    return Picture(f"data:image/{kind};base64,{text}", small.width, small.height)
+    return Picture(f"data:image/{kind};base64,{text}", small.width * scale, small.height * scale)
 
 
 def _encode(image: Image.Image) -> tuple[bytes, str]:

@@ -98,10 +98,7 @@ def missing(folder: Path, kind: str, method: str) -> list[str]:
 def show(folder: Folder, wanted: Wanted, problems: Mapping[str, str]) -> Piece:
     """Read one part of RUN/samples into what the template shows."""
     path = folder.path / "samples" / wanted.file
-    if path.suffix == ".png":
-        found = _drawn(path, wanted)
-    else:
-        found = _READERS[wanted.key](path, wanted)
+    found = _READERS.get(wanted.key, _drawn)(path, wanted)
     if found is not None:
         return found
     reason = problems.get(wanted.key) or f"Not yet: run unlabeled report {folder.path}"
@@ -109,25 +106,28 @@ def show(folder: Folder, wanted: Wanted, problems: Mapping[str, str]) -> Piece:
 
 
 def _drawn(path: Path, wanted: Wanted) -> Piece | None:
-    image = picture(path)
+    extra = record(path.with_suffix(".json"))
+    image = picture(path, _scale(extra))
     if image is None:
         return None
-    extra = record(path.with_suffix(".json"))
     note = f"{wanted.note} {extra['caption']}" if extra.get("caption") else wanted.note
     return Piece(wanted.title, note, image, wanted.alt)
 
 
+def _scale(tree: Mapping[str, Any]) -> int:
+    """Return how many times small pixels are enlarged."""
+    return int(min(max(real(tree.get("scale")) or 1, 1), 8))
+
+
 def _neighbours(path: Path, wanted: Wanted) -> Piece | None:
-    queries = [q for q in record(path).get("queries", []) if isinstance(q, dict)]
-    image = picture(path.with_suffix(".png"))
+    tree = record(path)
+    queries = [q for q in tree.get("queries", []) if isinstance(q, dict)]
+    image = picture(path.with_suffix(".png"), _scale(tree))
     if not queries:
         return None
     if image is not None:
         rows = [
-            (
-                str(q.get("name", "")),
-                ", ".join(f"{n['name']} {n['similarity']}" for n in _near(q)),
-            )
+            (str(q.get("name", "")), ", ".join(f"{n['name']} {n['similarity']}" for n in _near(q)))
             for q in queries
         ]
         return Piece(wanted.title, wanted.note, image, wanted.alt, rows=rows)

@@ -10,8 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from unlabeled.report import curves
-from unlabeled.report.chart import Chart, draw
+from unlabeled.report.chart import Chart
 from unlabeled.report.folder import Folder
+from unlabeled.report.svg import draw
 from unlabeled.report.wording import MISSING, number, plain, real
 
 LIGHTS = {

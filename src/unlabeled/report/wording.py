@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-MISSING = "–"  # noqa: RUF001 (an en dash is what a table shows for an absent number)
+from unlabeled.duration import words
+
+MISSING = "–"
 
 
 def real(value: Any) -> float | None:
@@ -47,23 +49,13 @@ def percent(value: Any, digits: int = 1) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """Write a span of time with two units.
+    """Write a span of time.
 
-    >>> duration(42.4), duration(754), duration(8100), duration(200_000)
-    ('42 s', '12 min 34 s', '2 h 15 min', '2 d 7 h')
+    >>> duration(42.4), duration(8100), duration(None)
+    ('42 s', '2 h 15 min', '–')
     """
     found = real(seconds)
-    if found is None:
-        return MISSING
-    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    left = round(found)
-    parts = []
-    for size, name in units:
-        count, left = divmod(left, size)
-        parts.append((count, name))
-    first = next((i for i, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    shown = [f"{count} {name}" for count, name in parts[first : first + 2] if count]
-    return " ".join(shown) or "0 s"
+    return MISSING if found is None or found < 0 else words(found)
 
 
 def size(num_bytes: Any) -> str:
