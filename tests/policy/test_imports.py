@@ -8,11 +8,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import NamedTuple
 
 STDLIB = sys.stdlib_module_names
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 NOT_IMPORTED = {
     "torchvision": "timm imports it; named so that pip picks the release that fits torch",
 }
@@ -49,8 +49,7 @@ def declared(root: Path) -> dict[str, set[str]]:
 
 
 def distribution_of(package: str) -> str:
-    names = packages_distributions().get(package, [package])
-    return names[0].lower().replace("_", "-")
+    return DISTRIBUTIONS.get(package, package).lower().replace("_", "-")
 
 
 def test_import_rule(root):

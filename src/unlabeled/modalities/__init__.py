@@ -1,0 +1,1 @@
+"""Kinds of data: what reading, cutting and distorting mean for each."""
