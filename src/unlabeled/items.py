@@ -111,31 +111,41 @@ def encode_image(item: Any) -> bytes:
 
 
 def kind_of(items: Sequence[Any] | NDArray[Any]) -> str:
-    """Return ``text`` for strings and ``image`` for arrays.
+    """Return ``text`` for strings and ``image`` for arrays, Pillow images and image files.
 
     Raises:
         UsageError: there is no item.
     """
+    from unlabeled.modalities.suffixes import IMAGE
+
     if len(items) == 0:
         raise UsageError("There are no samples.")
-    return "text" if isinstance(items[0], str) else "image"
+    first = items[0]
+    if isinstance(first, str) and not first.lower().endswith(tuple(IMAGE)):
+        return "text"
+    return "image"
 
 
-def write_table(items: Sequence[Any] | NDArray[Any], folder: Path) -> Path:
-    """Write samples that live in memory as one Parquet file, which a run can read.
+def write_samples(items: Sequence[Any] | NDArray[Any], folder: Path) -> Path:
+    """Write samples that live in memory as one file that a run can read.
 
     Args:
-        items: texts, or images as `payload` takes them.
+        items: texts, or images as `payload` takes them; paths become a list, not a copy.
         folder: where to write.
     """
+    kind = kind_of(items)
+    if kind == "image" and all(is_path(item) for item in items):
+        path = folder / "samples.list"
+        path.write_text("".join(f"{Path(item).absolute()}\n" for item in items), "utf-8")
+        return path
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = folder / "samples.parquet"
-    if kind_of(items) == "text":
-        columns: dict[str, Any] = {"text": [str(item) for item in items]}
+    found = [payload(item, kind) for item in items]
+    if kind == "image":
+        column: list[Any] = [{"bytes": b, "path": f"{i}.png"} for i, b in enumerate(found)]
     else:
-        images = [item if isinstance(item, bytes) else encode_image(item) for item in items]
-        columns = {"image": [{"bytes": b, "path": f"{i}.png"} for i, b in enumerate(images)]}
-    pq.write_table(pa.table(columns), path)
+        column = found
+    pq.write_table(pa.table({kind: column}), path)
     return path

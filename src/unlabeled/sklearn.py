@@ -69,7 +69,7 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         options: dict[str, Any] = dict(self.options or {})
         with tempfile.TemporaryDirectory(prefix="unlabeled-") as folder:
             self.encoder_ = pretrain(
-                items.write_table(X, Path(folder)),
+                items.write_samples(X, Path(folder)),
                 self.method,
                 self.time,
                 self.steps,

@@ -11,7 +11,7 @@ from PIL import Image
 
 import unlabeled
 from unlabeled.errors import DataError, UsageError
-from unlabeled.items import kind_of, write_table
+from unlabeled.items import kind_of, write_samples
 
 
 @pytest.fixture
@@ -86,13 +86,18 @@ def test_samples_in_memory_become_a_table_that_a_run_reads(tmp_path):
     from unlabeled.data.find import find
 
     images = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
-    source = find(str(write_table(images, tmp_path)))
+    source = find(str(write_samples(images, tmp_path)))
     assert source.kind == kind_of(images) == "image"
     assert len(source) == 2
     texts = ["one text", "another"]
-    source = find(str(write_table(texts, tmp_path)))
+    source = find(str(write_samples(texts, tmp_path)))
     assert source.kind == kind_of(texts) == "text"
     assert [source.payload(i) for i in range(2)] == texts
+    paths = [str(tmp_path / f"{name}.png") for name in "ab"]
+    for path in paths:
+        Image.fromarray(images[0]).save(path)
+    source = find(str(write_samples(paths, tmp_path)))
+    assert (len(source), source.kind) == (2, kind_of(paths))
     with pytest.raises(UsageError, match="There are no samples"):
         kind_of([])
 

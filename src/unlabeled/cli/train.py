@@ -135,6 +135,7 @@ def pretrain(
         show.say(config.dump(planned.config))
     elif dry_run:
         _print_choices(planned)
+        _estimate(planned)
         _after_dry_run(asked.data)
     else:
         folder = _start(planned, _target(out, planned.config))
@@ -187,6 +188,22 @@ def _print_choices(planned: Plan) -> None:
         [(choice.name, choice.value, choice.reason) for choice in planned.choices],
     )
     show.say()
+
+
+def _estimate(planned: Plan) -> None:
+    """Say how large the run is and how long it takes, measured on a few steps."""
+    from unlabeled.trial import trial
+
+    found = trial(planned)
+    whole = duration.words(found.seconds * found.steps)
+    show.table(
+        ("measured", "value"),
+        [
+            ("parameters", f"{found.encoder / 1e6:.1f} M kept, {found.trained / 1e6:.1f} M trained"),
+            ("memory", f"{found.memory / 2**30:.1f} GB at most, in a few steps"),
+            ("time", f"{duration.words(found.seconds)} a step; {found.steps:,} steps in {whole}"),
+        ],
+    )
 
 
 def _after_dry_run(data: str) -> None:
