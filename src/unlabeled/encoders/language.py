@@ -1,0 +1,256 @@
+"""Encoders of text from transformers, by family and size, through embed, blocks and pool.
+
+``hf:bert-mini``, ``hf:gpt2-4x128h4`` (layers x width, heads): families bert, modernbert, gpt2
+and llama. Weights are fresh or from a local folder; nothing is downloaded. Folders are the
+library's own: `AutoModel` and, with the head of a method, `AutoModelForMaskedLM` or
+`AutoModelForCausalLM` open them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from unlabeled.config import EncoderConfig, TextConfig
+from unlabeled.encoders import families
+from unlabeled.encoders.base import Encoder
+from unlabeled.encoders.families import CAUSAL, FAMILIES
+from unlabeled.errors import ConfigError, UsageError, nearest
+from unlabeled.modalities.text import Text
+from unlabeled.nn import attention
+from unlabeled.nn.attention import Layout
+from unlabeled.nn.token_head import TokenHead
+
+SIZES = {
+    "tiny": (2, 128),
+    "mini": (4, 256),
+    "small": (4, 512),
+    "medium": (8, 512),
+    "base": (12, 768),
+}
+
+
+class Language(Encoder):
+    """A transformers model that reads packed rows.
+
+    Views are int64 (B, 2 or more, T): token ids, document numbers (-1 at padding).
+
+    Args:
+        model: the bare model, without a head.
+
+    Attributes:
+        vocab_size: rows of its embedding.
+        max_length: longest document that it can read, if positions are learned.
+    """
+
+    modality = "text"
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        attention.register()
+        model.set_attn_implementation(attention.NAME)
+        self.model = model
+        config = model.config
+        self.family = str(config.model_type)
+        self.dim = int(config.hidden_size)
+        self.name = f"hf:{self.family}-{config.num_hidden_layers}x{self.dim}"
+        self.causal = self.family in CAUSAL
+        self.vocab_size = int(config.vocab_size)
+        learned = self.family in ("bert", "gpt2")
+        self.max_length = int(config.max_position_embeddings) if learned else None
+        self._head: list[TokenHead] = []
+
+    def layout(self, x: Tensor) -> Layout:
+        """Return where documents lie in (B, 2 or more, T)."""
+        return Layout.of(x[:, 1])
+
+    def embed(self, x: Tensor, layout: Layout | None = None) -> Tensor:
+        """Turn rows of ids into tokens with their positions, (B, T, D)."""
+        layout = layout or self.layout(x)
+        if self.max_length is not None and x.shape[-1] > self.max_length:
+            raise UsageError(
+                f"A row of {x.shape[-1]} tokens is too long for {self.name}, which has "
+                f"{self.max_length} positions. Cut documents to modality.length={self.max_length}."
+            )
+        return families.embed(self.model, x[:, 0], layout.positions)
+
+    def blocks(self, tokens: Tensor, layout: Any = None) -> Tensor:
+        """Let tokens attend inside their documents; without a layout a row is one document."""
+        if layout is None:
+            layout = Layout.of(torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device))
+        return families.blocks(self.model, tokens, layout)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Return all contextual tokens, (B, T, D)."""
+        layout = self.layout(x)
+        return self.blocks(self.embed(x, layout), layout)
+
+    def pool(self, tokens: Tensor, layout: Layout | None = None) -> Tensor:
+        """Average the tokens that are no padding, (B, T, D) -> (B, D)."""
+        if layout is None:
+            return tokens.mean(1)
+        real = layout.real[..., None].to(tokens.dtype)
+        return (tokens * real).sum(1) / real.sum(1).clamp(min=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the feature of rows, (B, D)."""
+        layout = self.layout(x)
+        return self.pool(self.blocks(self.embed(x, layout), layout), layout)
+
+    def add_head(self) -> TokenHead:
+        """Return the library's head for this model, fresh, or as loaded with its weights.
+
+        From now on `save` writes the head too.
+        """
+        if not self._head:
+            full = self._full_model()
+            full.tie_weights()
+            self._head = [TokenHead(full)]
+        return self._head[0]
+
+    def _full_model(self) -> Any:
+        """Return the library's model with a head, around this model."""
+        kind = FAMILIES[self.family].headed
+        full = getattr(transformers, kind)(copy.deepcopy(self.model.config))
+        setattr(full, full.base_model_prefix, self.model)
+        return full
+
+    def set_special_ids(self, text: Text) -> None:
+        """Write the tokenizer's special ids into the config, where `generate` looks for them."""
+        ids = {"pad": text.pad_id, "eos": text.eos_id, "bos": (text.opens or [None])[0]}
+        for role, number in ids.items():
+            setattr(self.model.config, f"{role}_token_id", number)
+
+    def save(self, folder: Path) -> None:
+        """Write config.json and model.safetensors, with the head if a method added one."""
+        model: Any = self.model
+        if self._head:
+            with torch.device("meta"):
+                model = self._full_model()
+            for name, part in self._head[0].parts.items():
+                setattr(model, name, part)
+            model.tie_weights()
+        config = model.config
+        model.config = copy.deepcopy(config)
+        model.config._attn_implementation = None
+        model.config.architectures = [type(model).__name__]
+        try:
+            with _quiet():
+                model.save_pretrained(str(folder))
+        finally:
+            model.config = config
+
+
+def parse(name: str) -> tuple[str, int, int, int]:
+    """Return family, layers, width and heads of a name.
+
+    Raises:
+        UsageError: there is no such family or size.
+
+    >>> parse("hf:bert-mini"), parse("hf:gpt2-4x128h4")
+    (('bert', 4, 256, 4), ('gpt2', 4, 128, 4))
+    """
+    family, _, size = name.removeprefix("hf:").partition("-")
+    shape = re.fullmatch(r"(\d+)x(\d+)(?:h(\d+))?", size)
+    if family not in FAMILIES or (size not in SIZES and shape is None):
+        known = [f"hf:{f}-{s}" for f in FAMILIES for s in SIZES]
+        raise UsageError(
+            f"encoder.name='{name}' is not a text encoder.{nearest(name, known)} "
+            f"Families: {', '.join(FAMILIES)}; sizes: {', '.join(SIZES)}, or layers x width and "
+            "heads, such as hf:gpt2-4x128h4."
+        )
+    layers, width = SIZES[size] if shape is None else (int(shape[1]), int(shape[2]))
+    heads = int(shape[3]) if shape is not None and shape[3] else max(1, width // 64)
+    if layers < 1 or width % (2 * heads):
+        raise UsageError(
+            f"encoder.name='{name}': {layers} layers of width {width} cannot have {heads} heads; "
+            "the width of a head must be even."
+        )
+    return family, layers, width, heads
+
+
+def build(
+    config: EncoderConfig, modality_config: TextConfig, vocab_size: int | None = None
+) -> Language:
+    """Build a text encoder, fresh or from ``config.init``.
+
+    Raises:
+        UsageError: there is no such encoder or folder.
+        ConfigError: the folder's vocabulary is smaller than the tokenizer's.
+    """
+    vocab_size = vocab_size or modality_config.vocab_size
+    if config.init is not None:
+        return _checked(load(Path(config.init), head=True), config.init, vocab_size)
+    family, layers, width, heads = parse(config.name)
+    made = families.fresh(family, layers, width, heads, vocab_size, modality_config.length)
+    return Language(made)
+
+
+def _checked(encoder: Language, folder: str, vocab_size: int) -> Language:
+    if encoder.vocab_size < vocab_size:
+        raise ConfigError(
+            f"The tokenizer knows ids up to {vocab_size - 1}, but the model in {folder} has "
+            f"{encoder.vocab_size} embeddings, so id {encoder.vocab_size} has none. Use the "
+            f"tokenizer that belongs to the model: modality.tokenizer={folder}."
+        )
+    return encoder
+
+
+def load(folder: Path, head: bool = False) -> Language:
+    """Open a folder in transformers' format, offline and without pickle.
+
+    Args:
+        folder: config.json and safetensors.
+        head: whether to keep the language head that it may hold.
+
+    Raises:
+        UsageError: the folder does not hold such a model.
+    """
+    folder = Path(folder)
+    try:
+        info = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        raise UsageError(f"{folder} does not hold a model: there is no config.json.") from None
+    family = str(info.get("model_type"))
+    if family not in FAMILIES:
+        raise UsageError(
+            f"{folder} holds a model of type '{family}'; text encoders are {', '.join(FAMILIES)}."
+        )
+    if not list(folder.glob("*.safetensors")):
+        raise UsageError(f"{folder} holds no .safetensors; other formats can run code.")
+    headed = head and FAMILIES[family].headed in info.get("architectures", [])
+    kind = FAMILIES[family].headed if headed else FAMILIES[family].bare
+    options = {"add_pooling_layer": False} if kind == "BertModel" else {}
+    with _quiet():
+        model: Any = getattr(transformers, kind).from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32, **options
+        )
+    families.without_dropout(model)
+    encoder = Language(model.base_model if headed else model)
+    if headed:
+        encoder._head = [TokenHead(model)]
+    return encoder
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library from drawing bars and listing heads that are left out on purpose."""
+    logging = transformers.logging
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,44 @@
+"""The library's own token head: from features of single tokens to logits over the vocabulary."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+HEADS = {
+    "bert": ("cls",),
+    "modernbert": ("head", "decoder"),
+    "gpt2": ("lm_head",),
+    "llama": ("lm_head",),
+}
+"""The modules, in order, that turn tokens into logits in the library's model with a head."""
+
+
+class TokenHead(nn.Module):
+    """Turns tokens into logits; the last matrix is the embedding of the tokens.
+
+    Args:
+        model: a transformers model with a language head, its weights tied.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.names = HEADS[str(model.config.model_type)]  # type: ignore[union-attr]
+        self.parts = nn.ModuleDict({name: getattr(model, name) for name in self.names})
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return logits, (S, D) -> (S, K)."""
+        for name in self.names:
+            tokens = self.parts[name](tokens)
+        return tokens
+
+
+def cross_entropy_sum(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the summed cross-entropy in nats, computed in fp32.
+
+    Args:
+        logits: (S, K), any precision.
+        targets: (S,) int64.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        return nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
