@@ -6,19 +6,20 @@ Neither torch nor the data are loaded here; images are not opened.
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled.data.find import Source, find
+from unlabeled.data.label_table import TABLES, columns_of, pick, read_columns
 from unlabeled.errors import UsageError, nearest
 
-TABLES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
+__all__ = ["Labels", "Source", "columns_of", "read_labelled", "read_labels"]
+
 _PATHS = ("path", "file", "filename", "file_name", "name", "image", "id")
 _LABELS = ("label", "labels", "class", "category", "target", "y")
 _SPLITS = ("split", "fold", "partition", "subset")
@@ -28,23 +29,6 @@ _SAMPLES = {
     "text": ("text", "sentence", "content", "document", "body"),
 }
 _UNKNOWN = frozenset({"", "-1", "none", "null", "nan"})
-
-
-class Source(Protocol):
-    """What this module needs of a source of samples."""
-
-    @property
-    def kind(self) -> str:
-        """Return ``image`` or ``text``."""
-
-    def __len__(self) -> int:
-        """Return how many samples there are."""
-
-    def name(self, index: int) -> str:
-        """Return the printable name of a sample."""
-
-    def payload(self, index: int, epoch: int = 0) -> Any:
-        """Return the encoded sample."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +131,6 @@ def read_labelled(
     path = _existing(Path(labels).expanduser())
     same = table is not None and _same(path, table)
     if not same and (path.is_dir() or _is_data_set(path, source, column, table)):
-        from unlabeled.data.find import find
-
         source, table, same = find(str(path), kind=source.kind, column=column), path, True
     found = read_labels(
         None if same else path, source, label_column=label_column, classes=classes, table=table
@@ -179,76 +161,21 @@ def _own_tables(source: Source, table: str | Path | None) -> list[Path]:
     return files if all(f.suffix.lower() in TABLES and f.is_file() for f in files) else []
 
 
-def _is_data_set(
-    path: Path, source: Source, column: str | None, table: str | Path | None
-) -> bool:
+def _is_data_set(path: Path, source: Source, column: str | None, table: str | Path | None) -> bool:
     """Say whether a table holds samples itself, rather than names of samples of `source`."""
     if path.suffix.lower() not in TABLES:
         return False
     columns = columns_of(path)
     if column is not None and column in columns:
         return True
-    if _pick(columns, _SAMPLES.get(source.kind, ())) is not None:
+    if pick(columns, _SAMPLES.get(source.kind, ())) is not None:
         return source.kind == "text" or path.suffix.lower() == ".parquet"
-    key = _pick(columns, _PATHS)
+    key = pick(columns, _PATHS)
     if key is None or source.kind != "image":
         return False
-    first = next((str(word) for word in _read(path, [key])[0]), "")
+    first = next((str(word) for word in read_columns(path, [key])[0]), "")
     names = _Names(source, table)
     return names.find(first, path.parent) is None and (path.parent / first).is_file()
-
-
-def columns_of(path: Path) -> list[str]:
-    """Return the column names of a table.
-
-    Raises:
-        UsageError: the file cannot be read as a table.
-    """
-    try:
-        if path.suffix.lower() == ".parquet":
-            import pyarrow.parquet as pq
-
-            return [str(name) for name in pq.read_schema(path).names]
-        first = next(_records(path), None)
-    except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as a table: {error}.") from None
-    return [] if first is None else list(first)
-
-
-def _records(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of a csv, tsv or jsonl file."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix.lower() == ".jsonl":
-            for line in file:
-                if line.strip():
-                    record = json.loads(line)
-                    if not isinstance(record, dict):
-                        raise ValueError("a line is not an object with named fields")
-                    yield record
-            return
-        head = file.readline()
-        file.seek(0)
-        delimiter = max("\t,;", key=head.count)
-        yield from csv.DictReader(file, delimiter=delimiter)
-
-
-def _read(path: Path, names: Sequence[str]) -> list[list[Any]]:
-    """Return the values of some columns of a table."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            import pyarrow.parquet as pq
-
-            read = pq.read_table(path, columns=list(names))
-            return [read.column(name).to_pylist() for name in names]
-        rows = [[record.get(name) for name in names] for record in _records(path)]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as a table: {error}.") from None
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
-
-
-def _pick(columns: Sequence[str], wanted: Iterable[str]) -> str | None:
-    lower = {name.lower().strip(): name for name in reversed(columns)}
-    return next((lower[name] for name in wanted if name in lower), None)
 
 
 def _label_column(path: Path, columns: Sequence[str], given: str | None) -> str:
@@ -259,7 +186,7 @@ def _label_column(path: Path, columns: Sequence[str], given: str | None) -> str:
                 f"Columns seen: {', '.join(columns)}."
             )
         return given
-    found = _pick(columns, _LABELS)
+    found = pick(columns, _LABELS)
     if found is None:
         raise UsageError(
             f"{path} has no column named {' or '.join(_LABELS[:3])}. "
@@ -273,7 +200,7 @@ def _columns(path: Path, label_column: str | None) -> dict[str, str]:
     columns = columns_of(path)
     parts = {"label": _label_column(path, columns, label_column)}
     for part, names in (("split", _SPLITS), ("group", _GROUPS)):
-        found = _pick(columns, names)
+        found = pick(columns, names)
         if found is not None:
             parts[part] = found
     return parts
@@ -283,7 +210,7 @@ def _from_own(
     tables: Sequence[Path], source: Source, label_column: str | None, classes: Sequence[str] | None
 ) -> Labels:
     path, parts = tables[0], _columns(tables[0], label_column)
-    read = [_read(part, list(parts.values())) for part in tables]
+    read = [read_columns(part, list(parts.values())) for part in tables]
     values = {
         name: [value for columns in read for value in columns[i]] for i, name in enumerate(parts)
     }
@@ -310,13 +237,13 @@ def _from_table(
         )
     parts = _columns(path, label_column)
     columns = columns_of(path)
-    key = _pick([name for name in columns if name not in parts.values()], _PATHS)
+    key = pick([name for name in columns if name not in parts.values()], _PATHS)
     if key is None:
         raise UsageError(
             f"{path} has no column with the paths of the samples (path, file or name). "
             f"Columns seen: {', '.join(columns)}."
         )
-    read = _read(path, [key, *parts.values()])
+    read = read_columns(path, [key, *parts.values()])
     values = dict(zip(parts, read[1:], strict=True))
     names = _Names(source, table)
     return _build(_match(read[0], path, source, columns, names), values, classes, str(path))
@@ -441,9 +368,10 @@ def _once(
     clash = same & (y[order][1:] != y[order][:-1])
     if clash.any():
         row = int(np.flatnonzero(clash)[0])
-        a, b = classes[y[order[row]]], classes[y[order[row + 1]]]
+        a, b = classes[int(y[order[row]])], classes[int(y[order[row + 1]])]
         raise UsageError(
             f"{where}: {int(clash.sum())} samples have two different labels (first: row "
             f"{int(order[row + 1]) + 1}, '{a}' and '{b}'). Give each sample one label."
         )
-    return order[np.concatenate([[True], ~same])]
+    kept: NDArray[np.int64] = order[np.concatenate([[True], ~same])]
+    return kept

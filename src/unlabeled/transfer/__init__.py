@@ -1,0 +1,1 @@
+"""What an encoder is worth: readings with few labels, against honest baselines."""

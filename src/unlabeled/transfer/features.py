@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,7 +46,11 @@ class Inputs:
     """
 
     def __init__(
-        self, source: Readable, indices: Sequence[int], modality: Modality, length: int = 128
+        self,
+        source: Readable,
+        indices: Sequence[int] | NDArray[np.int64],
+        modality: Modality,
+        length: int = 128,
     ) -> None:
         self.modality = modality
         self.bad: list[tuple[str, str]] = []
@@ -92,7 +96,7 @@ class Inputs:
         """Return the undistorted whole samples before normalisation, (N, ...)."""
         return self._plain[0]
 
-    def raws(self, rows: Sequence[int] | NDArray[np.int64]) -> list[Any]:
+    def raws(self, rows: Iterable[int]) -> list[Any]:
         """Return samples decoded."""
         return [self._read(int(self.indices[row])) for row in rows]
 

@@ -65,8 +65,7 @@ def choose_k(features: NDArray[np.float32], y: NDArray[np.int64], num_classes: i
     similarity = unit[rows] @ unit.T
     similarity[np.arange(len(rows)), rows] = -np.inf
     scores = [
-        np.mean(votes(similarity, y, num_classes, k).argmax(axis=1) == y[rows])
-        for k in candidates
+        np.mean(votes(similarity, y, num_classes, k).argmax(axis=1) == y[rows]) for k in candidates
     ]
     return candidates[int(np.argmax(scores))]
 

@@ -64,7 +64,9 @@ def grid(smallest: int, wanted: Sequence[int] | None = None, quick: bool = False
     return fitting
 
 
-def draw(y: NDArray[np.int64], rows: NDArray[np.int64], count: int, number: int, seed: int) -> NDArray[np.int64]:
+def draw(
+    y: NDArray[np.int64], rows: NDArray[np.int64], count: int, number: int, seed: int
+) -> NDArray[np.int64]:
     """Draw `count` samples of each class; a larger count of one draw holds the smaller.
 
     Args:

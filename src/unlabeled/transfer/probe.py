@@ -40,9 +40,15 @@ class Scaler:
     scale: NDArray[np.float32]
 
     @staticmethod
-    def fit(features: NDArray[np.float32]) -> Scaler:
-        """Take mean and deviation of features (N, D); constant columns become 0."""
+    def fit(features: NDArray[np.float32], each: bool = True) -> Scaler:
+        """Take mean and deviation of features (N, D); constant columns become 0.
+
+        With `each` false all dimensions are divided by the same deviation, so that those of
+        small variance (last principal components) stay small.
+        """
         mean, deviation = features.mean(axis=0), features.std(axis=0)
+        if not each:
+            deviation = np.full_like(deviation, np.sqrt(np.square(deviation).mean()))
         floor = 1e-6 * max(float(deviation.max(initial=0.0)), 1e-30)
         alive = deviation > floor
         scale = np.where(alive, 1 / np.where(alive, deviation, 1), 0) / np.sqrt(features.shape[1])
@@ -75,7 +81,8 @@ class Probe:
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return classes of scaled features, (N, D) -> (N,)."""
-        return self.scores(features).argmax(axis=1).astype(np.int64)
+        guess: NDArray[np.int64] = self.scores(features).argmax(axis=1).astype(np.int64)
+        return guess
 
 
 def solve(

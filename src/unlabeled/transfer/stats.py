@@ -88,7 +88,8 @@ def resample(
     """
     right = (guesses == y).astype(np.float32)
     if metric == "accuracy":
-        return (right @ weights.T / weights.sum(axis=1)).astype(np.float64)
+        share: NDArray[np.float64] = (right @ weights.T / weights.sum(axis=1)).astype(np.float64)
+        return share
     total = np.zeros((len(guesses), len(weights)))
     classes = np.zeros(len(weights))
     for label in np.unique(y):
@@ -137,7 +138,7 @@ def needed(
     found = np.full(target.shape, np.inf)
     for i in range(len(counts) - 1, 0, -1):
         low, high = best[i - 1], best[i]
-        share = (target - low) / np.where(high > low, high - low, 1)
+        share = np.clip((target - low) / np.where(high > low, high - low, 1), 0, 1)
         inside = (target <= high) & (target > low)
         found = np.where(inside, np.exp(log[i - 1] + share * (log[i] - log[i - 1])), found)
     found = np.where(target == best[0], counts[0], found)

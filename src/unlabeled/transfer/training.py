@@ -8,9 +8,8 @@ and choosing the length costs nothing.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -96,11 +95,15 @@ def layers(names: Sequence[str]) -> list[int]:
     seen: list[str] = []
     found = []
     for name in names:
-        block = re.match(r"(.*?\D)?\d+(\.\d+(?=\.\D*\.))?(?=\.)", name)
-        if block and (not seen or block.group() != seen[-1]):
-            if block.group() not in seen:
-                seen.append(block.group())
-        found.append(seen.index(block.group()) + 1 if block else len(seen) + bool(seen))
+        parts = name.split(".")
+        number = next((i for i, part in enumerate(parts) if part.isdigit()), None)
+        if number is None:
+            found.append(len(seen) + bool(seen))
+            continue
+        block = ".".join(parts[: number + 1])
+        if block not in seen:
+            seen.append(block)
+        found.append(seen.index(block) + 1)
     return found
 
 
@@ -147,7 +150,7 @@ def train(
     where, wanted = device(), sorted(set(stops or [recipe.steps]))
     model.to(where)
     if inputs.modality.name == "image":
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).eval()
     optimiser = torch.optim.AdamW(
         param_groups(model, recipe), lr=recipe.rate, fused=where.type == "cuda" or None
@@ -163,7 +166,7 @@ def train(
                 logits = model(x)
             loss = functional.cross_entropy(logits.float(), torch.from_numpy(y[chosen]).to(where))
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             rise = min(1.0, (step + 1) / max(1.0, recipe.warmup * recipe.steps))
             for group in optimiser.param_groups:
@@ -203,16 +206,16 @@ def _batch(
 def _move(average: nn.Module, model: nn.Module, step: int) -> None:
     """Average weights and statistics over about the last tenth of the steps made."""
     keep = 1 - 1 / (1 + step / 10)
-    for slow, fast in zip(
-        average.state_dict().values(), model.state_dict().values(), strict=True
-    ):
+    for slow, fast in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
         if slow.is_floating_point():
             slow.lerp_(fast, 1 - keep)
         else:
             slow.copy_(fast)
 
 
-def scores(model: nn.Module, inputs: Inputs, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+def scores(
+    model: nn.Module, inputs: Inputs, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
     """Return the logits of whole samples, (N, K)."""
     where = device()
     model.to(where).eval()
@@ -223,28 +226,3 @@ def scores(model: nn.Module, inputs: Inputs, rows: NDArray[np.int64] | None = No
             x = inputs.plain(asked[start : start + 256]).to(where)
             parts.append(model(x).float().cpu().numpy())
     return np.concatenate(parts)
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is tried to find a recipe, on the validation part; the same for both arms.
-
-    Args:
-        rates: learning rates.
-        views: augmentations; the first is the method's own.
-        lengths: shares of the longest run, ascending; the first is what a rate is judged by.
-    """
-
-    rates: tuple[float, ...]
-    views: tuple[View, ...]
-    lengths: tuple[float, ...] = (0.25, 0.5, 1.0)
-
-
-def stops(recipe: Recipe, search: Search) -> list[int]:
-    """Return the steps at which the lengths of a search end."""
-    return [max(1, round(share * recipe.steps)) for share in search.lengths]
-
-
-def variants(recipe: Recipe, search: Search) -> list[Recipe]:
-    """Return the recipes tried first: every rate with the first view."""
-    return [replace(recipe, rate=rate, view=search.views[0]) for rate in search.rates]

@@ -1,0 +1,293 @@
+"""The readings of a study: what is done with the same few labels.
+
+A reading is a function of (which samples are labelled, how many a class, number of the draw).
+It sees the classes of those samples and of the validation part; of the test part it sees the
+samples alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from unlabeled.transfer import baselines, knn, probe
+from unlabeled.transfer.features import Inputs, of_inputs
+from unlabeled.transfer.training import Classifier, Recipe, scores, train
+from unlabeled.types import View
+
+NAMES = {
+    "knn": "pre-trained k-NN",
+    "probe": "linear probe",
+    "finetune": "fine-tuned",
+    "scratch": "from scratch",
+    "untrained": "untrained + LR",
+    "untrained_knn": "untrained k-NN",
+    "pca": "PCA + LR",
+    "histogram": "histograms + LR",
+    "tfidf": "TF-IDF + LR",
+    "lsa": "LSA + LR",
+}
+OURS = ("knn", "probe", "finetune")
+PLAIN = ("pca", "histogram", "tfidf", "lsa")
+
+
+class Known(Protocol):
+    """What a reading may see; the classes of the test part are not among it."""
+
+    train: Inputs
+    y: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: Inputs
+    classes: list[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a reading says of the validation part and of the test part.
+
+    Args:
+        validation: (V,) classes.
+        test: (M,) classes.
+        choices: hyper-parameters that were chosen.
+    """
+
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+    choices: dict[str, Any]
+
+
+Reading = Callable[[NDArray[np.int64], int, int], Outcome]
+
+
+class Frozen:
+    """Features computed once, for all readings of an encoder that is not trained.
+
+    Args:
+        known: the samples.
+        make: returns features of the labelled and of the test samples.
+    """
+
+    def __init__(self, known: Known, make: Callable[[], baselines.Plain]) -> None:
+        self.known, self._make = known, make
+
+    @staticmethod
+    def of_encoder(known: Known, encoder: Callable[[], nn.Module]) -> Frozen:
+        """Return the features of an encoder."""
+
+        def make() -> baselines.Plain:
+            network = encoder()
+            train, test = of_inputs(network, known.train), of_inputs(network, known.test)
+            return baselines.Plain(train, test, whiten=True)
+
+        return Frozen(known, make)
+
+    @cached_property
+    def features(self) -> baselines.Plain:
+        """Return the features; computed when first asked for."""
+        return self._make()
+
+    @cached_property
+    def scaler(self) -> probe.Scaler:
+        """Return the scaling, from all labelled samples without their labels."""
+        return probe.Scaler.fit(self.features.train, each=self.features.whiten)
+
+    @cached_property
+    def scaled(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return scaled features of the labelled and of the test samples."""
+        return self.scaler(self.features.train), self.scaler(self.features.test)
+
+    def knn(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
+        """Read by nearest neighbours."""
+        known, num_classes = self.known, len(self.known.classes)
+        x, y = self.features.train[rows], known.y[rows]
+        k = knn.choose_k(x, y, num_classes)
+        asked = (self.features.train[known.validation], self.features.test)
+        guesses = [knn.predict(x, y, part, num_classes, k) for part in asked]
+        return Outcome(guesses[0], guesses[1], {"k": k})
+
+    def fitted(self, rows: NDArray[np.int64], draw: int) -> probe.Probe:
+        """Return the linear probe of some labelled samples."""
+        y = self.known.y[rows]
+        return probe.fit(self.scaled[0][rows], y, len(self.known.classes), draw)
+
+    def probe(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
+        """Read by logistic regression."""
+        if not isinstance(self.features.train, np.ndarray):
+            return self._sparse(rows, draw)
+        fitted = self.fitted(rows, draw)
+        train, test = self.scaled
+        guesses = fitted.predict(train[self.known.validation]), fitted.predict(test)
+        return Outcome(*guesses, {"l2": fitted.penalty})
+
+    def _sparse(self, rows: NDArray[np.int64], draw: int) -> Outcome:
+        x = self.features.train
+        model, penalty = baselines.fit_sparse(x[rows], self.known.y[rows], draw)
+        guesses = model.predict(x[self.known.validation]), model.predict(self.features.test)
+        return Outcome(guesses[0].astype(np.int64), guesses[1].astype(np.int64), {"l2": penalty})
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is tried on the validation part; the same for a pre-trained and a fresh encoder.
+
+    Args:
+        rates: learning rates, the default first.
+        views: augmentations; the first is the pre-training method's own.
+        lengths: shares of the longest run, ascending; rates and views are judged by the first.
+        epochs: passes over the labels in the longest run.
+        fewest: least steps of the longest run.
+        most: most steps of the longest run.
+    """
+
+    views: tuple[View, ...]
+    rates: tuple[float, ...] = (1e-3, 2e-4, 4e-3)
+    lengths: tuple[float, ...] = (0.25, 0.5, 1.0)
+    epochs: int = 30
+    fewest: int = 200
+    most: int = 1500
+
+    def longest(self, num_labels: int) -> Recipe:
+        """Return the longest run with the first rate and view."""
+        batch = 32 if num_labels < 32 else 64
+        steps = min(max(self.fewest, math.ceil(self.epochs * num_labels / batch)), self.most)
+        return Recipe(rate=self.rates[0], steps=steps, view=self.views[0], batch=batch)
+
+    @property
+    def cost(self) -> float:
+        """Return what a search with its final run costs, in longest runs."""
+        return self.lengths[0] * (self.tried) + 1
+
+    @property
+    def tried(self) -> int:
+        """Return how many short runs are made before the long one."""
+        others = len(self.rates) + len(self.views) - 1
+        return others if others > 1 else 0
+
+
+class Trained:
+    """All weights are trained; rate, view and length are chosen on the validation part.
+
+    The search is made once for each number of labels, with the samples of the first draw.
+
+    Args:
+        known: the samples.
+        start: makes the classifier that training starts from, given labelled rows and the draw.
+        search: what is tried.
+        base: what distinguishes this arm: layer-wise rates, frozen statistics.
+        seed: of training.
+    """
+
+    def __init__(
+        self,
+        known: Known,
+        start: Callable[[NDArray[np.int64], int], Classifier],
+        search: Search,
+        base: Mapping[str, Any],
+        seed: int,
+    ) -> None:
+        self.known, self.start, self.search, self.seed = known, start, search, seed
+        self.base = dict(base)
+        self._chosen: dict[int, tuple[Recipe, int]] = {}
+
+    def recall(self, count: int, num_labels: int, choices: Mapping[str, Any]) -> None:
+        """Take over what an earlier, interrupted study chose for `count` labels a class."""
+        view = self.search.views[int(choices["view"]) % len(self.search.views)]
+        recipe = replace(
+            self.search.longest(num_labels), rate=float(choices["rate"]), view=view, **self.base
+        )
+        self._chosen[count] = recipe, int(choices["steps"])
+
+    def steps(self, count: int, num_labels: int) -> float:
+        """Return about how many steps a row will take."""
+        if count in self._chosen:
+            return self._chosen[count][1]
+        return self.search.cost * self.search.longest(num_labels).steps
+
+    def __call__(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
+        """Train on the labelled samples of a draw."""
+        model = self.start(rows, draw)
+        if count in self._chosen:
+            recipe, stop = self._chosen[count]
+            return self._run(model, rows, recipe, [stop], draw)[0]
+        recipe = self._short(model, rows, draw)
+        found, stop = self._run(model, rows, recipe, self._stops(recipe), draw)
+        self._chosen[count] = recipe, stop
+        return found
+
+    def _stops(self, recipe: Recipe) -> list[int]:
+        return [max(1, round(share * recipe.steps)) for share in self.search.lengths]
+
+    def _short(self, model: Classifier, rows: NDArray[np.int64], draw: int) -> Recipe:
+        """Choose rate, then view, by short runs."""
+        best = replace(self.search.longest(len(rows)), **self.base)
+        if not self.search.tried:
+            return best
+        gained: dict[Recipe, float] = {}
+        for rate in self.search.rates:
+            recipe = replace(best, rate=rate)
+            gained[recipe] = self._judge(model, rows, recipe, draw)
+        best = max(gained, key=gained.__getitem__)
+        for view in self.search.views[1:]:
+            recipe = replace(best, view=view)
+            gained[recipe] = self._judge(model, rows, recipe, draw)
+        return max(gained, key=gained.__getitem__)
+
+    def _judge(
+        self, model: Classifier, rows: NDArray[np.int64], recipe: Recipe, draw: int
+    ) -> float:
+        stop = self._stops(recipe)[0]
+        for _, averaged in self._train(model, rows, recipe, [stop], draw):
+            return self._validate(averaged)[1]
+        raise AssertionError("unreachable")
+
+    def _validate(self, model: Classifier) -> tuple[NDArray[np.int64], float]:
+        """Return the guesses of the validation part, and accuracy with likelihood as tie-break."""
+        y = self.known.y[self.known.validation]
+        logits = scores(model, self.known.train, self.known.validation).astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        likely = logits[np.arange(len(y)), y] - np.log(np.exp(logits).sum(axis=1))
+        guess = logits.argmax(axis=1)
+        return guess, float((guess == y).mean() + 1e-4 * np.exp(likely.mean()))
+
+    def _train(
+        self,
+        model: Classifier,
+        rows: NDArray[np.int64],
+        recipe: Recipe,
+        stops: list[int],
+        draw: int,
+    ) -> Any:
+        fresh, y = copy.deepcopy(model), self.known.y[rows]
+        return train(fresh, self.known.train, rows, y, recipe, self.seed + draw, stops)
+
+    def _run(
+        self,
+        model: Classifier,
+        rows: NDArray[np.int64],
+        recipe: Recipe,
+        stops: list[int],
+        draw: int,
+    ) -> tuple[Outcome, int]:
+        """Train once and keep the stop that is best on the validation part."""
+        best, found = -1.0, None
+        for stop, averaged in self._train(model, rows, recipe, stops, draw):
+            guess, gained = self._validate(averaged)
+            if gained > best:
+                test = scores(averaged, self.known.test).argmax(axis=1)
+                best, found = gained, (guess, test, stop)
+        assert found is not None
+        choices = {
+            "rate": recipe.rate,
+            "view": self.search.views.index(recipe.view),
+            "steps": found[2],
+            "longest": recipe.steps,
+        }
+        return Outcome(found[0], found[1], choices), found[2]

@@ -1,0 +1,181 @@
+"""The form of ``evaluate/results.json``: typed, versioned, checked when written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unlabeled.errors import DataError
+
+FORMAT = 1
+Score = float
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RowModel(_Strict):
+    """One score."""
+
+    reading: str = Field(description="knn, probe, finetune, scratch, untrained, pca, ...")
+    labels_per_class: int = Field(ge=1, description="labels of each class that were used")
+    draw: int = Field(ge=0, description="number of the draw; equal draws hold equal samples")
+    score: float = Field(ge=0, le=1, description="by `metric`, on the test part")
+    accuracy: float = Field(ge=0, le=1, description="on the test part")
+    macro_f1: float = Field(ge=0, le=1, description="on the test part")
+    validation: float = Field(ge=0, le=1, description="score on the validation part")
+    choices: dict[str, Any] = Field(description="hyper-parameters, chosen without the test part")
+    seconds: float = Field(ge=0, description="what it took")
+
+
+class SummaryModel(_Strict):
+    """Mean over draws."""
+
+    reading: str = Field(description="as in `rows`")
+    name: str = Field(description="what a person calls the reading")
+    labels_per_class: int = Field(ge=1, description="labels of each class that were used")
+    mean: float = Field(ge=0, le=1, description="mean score over draws")
+    low: float | None = Field(description="lower end of the 95 % interval; null for one draw")
+    high: float | None = Field(description="upper end")
+    n: int = Field(ge=1, description="draws")
+
+
+class SavedPointModel(_Strict):
+    """Labels saved at one label count."""
+
+    against: str = Field(description="the rival reading")
+    reading: str = Field(description="our reading")
+    score: float = Field(description="the score that both reach")
+    ours: int = Field(ge=1, description="our labels per class")
+    theirs: float = Field(gt=0, description="the rival's labels per class, a bound if censored")
+    ratio: float = Field(gt=0, description="theirs / ours")
+    low: float | None = Field(description="95 % interval; null: below what was measured")
+    high: float | None = Field(description="95 % interval; null: beyond what was measured")
+    reached: bool = Field(description="whether the rival reaches the score at all")
+    censored: Literal["", "at_least", "at_most"] = Field(description="whether ratio is a bound")
+    text: str = Field(description="the same in words")
+
+
+class SavedModel(SavedPointModel):
+    """Labels saved against one rival, at the headline count and at all counts."""
+
+    curve: list[SavedPointModel] = Field(description="at every count that both have")
+
+
+class DifferenceModel(_Strict):
+    """Our score minus a rival's, paired by draw and test item, averaged over label counts."""
+
+    mean: float = Field(description="in units of the metric")
+    low: float | None = Field(description="95 % interval; null for one draw")
+    high: float | None = Field(description="95 % interval")
+    n: int = Field(ge=1, description="draws")
+
+
+class SplitModel(_Strict):
+    """How labelled samples were divided."""
+
+    how: str = Field(description="where the test part comes from")
+    train: int = Field(ge=1, description="samples that labels are drawn from")
+    validation: int = Field(ge=0, description="samples on which choices are made")
+    test: int = Field(ge=1, description="samples that scores are counted on")
+    seen_in_pretraining: int = Field(ge=0, description="test samples that were pre-trained on")
+
+
+class ConfusionModel(_Strict):
+    """Who is taken for whom, by our reading with the most labels, first draw."""
+
+    reading: str = Field(description="as in `rows`")
+    labels_per_class: int = Field(ge=1, description="labels of each class that were used")
+    classes: list[str] = Field(description="in order of the matrix")
+    matrix: list[list[int]] = Field(description="rows: real class; columns: predicted")
+
+
+class ResultsModel(_Strict):
+    """The whole file."""
+
+    format: Literal[1] = Field(description="version of this form")
+    metric: Literal["accuracy", "macro_f1"] = Field(description="what `score` is")
+    classes: list[str] = Field(min_length=2, description="names of the classes")
+    counts: list[int] = Field(min_length=1, description="labels per class, ascending")
+    draws: int = Field(ge=1, description="draws that were asked for")
+    seed: int = Field(ge=0, description="of split and draws")
+    quick: bool = Field(description="whether it is the two-minute form")
+    rows: list[RowModel] = Field(min_length=1, description="every score")
+    summary: list[SummaryModel] = Field(min_length=1, description="means with intervals")
+    ours: str | None = Field(description="our reading that is judged, chosen by validation")
+    labels_saved: dict[str, SavedModel] = Field(description="by rival")
+    differences: dict[str, DifferenceModel] = Field(description="by rival")
+    grade: Literal["helped", "no_clear_difference", "did_not_help"] = Field(
+        description="the verdict in one word"
+    )
+    verdict: str = Field(min_length=1, description="the verdict in one sentence")
+    split: SplitModel = Field(description="how labelled samples were divided")
+    confusion: ConfusionModel | None = Field(description="who is taken for whom")
+    notes: list[str] = Field(description="what a sceptic should know")
+    seconds: float = Field(ge=0, description="what the last call took")
+    complete: bool = Field(description="whether all rows that were asked for are there")
+
+
+def check(results: Mapping[str, Any]) -> ResultsModel:
+    """Check the content of a results.json.
+
+    Raises:
+        DataError: a field is missing, unknown or out of range; the sentence names it.
+    """
+    try:
+        return ResultsModel.model_validate(dict(results))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"The results do not have format {FORMAT}: {place}: {first['msg']}."
+        ) from None
+
+
+def document() -> str:
+    """Return the page that documents the form, in Markdown."""
+    models = (
+        ResultsModel, RowModel, SummaryModel, SavedModel, SavedPointModel, DifferenceModel,
+        SplitModel, ConfusionModel,
+    )  # fmt: skip
+    parts = [_PREFACE]
+    for model in models:
+        parts.append(f"## {_title(model)}\n\n{model.__doc__}\n")
+        rows = ["| field | type | meaning |", "|---|---|---|"]
+        for name, field in model.model_fields.items():
+            kind = _kind(field.annotation).replace("|", "\\|")
+            rows.append(f"| `{name}` | {kind} | {field.description} |")
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _title(model: type[BaseModel]) -> str:
+    return model.__name__.removesuffix("Model")
+
+
+def _kind(annotation: Any) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    text = text.replace("typing.", "").replace(f"{__name__}.", "").replace("Model", "")
+    return text.replace("NoneType", "null").replace("None", "null")
+
+
+_PREFACE = f"""# RUN/evaluate/results.json
+
+`unlabeled evaluate` writes this file. Its form has a version, `format`, now {FORMAT}; it is raised
+when the meaning of a field changes. `unlabeled.transfer.schema.check` refuses anything else.
+
+Two rules keep the numbers honest. Every hyper-parameter, and which of our readings is judged, is
+chosen on the validation part or inside the labelled samples; permuting the test labels changes no
+choice. Every reading sees the same samples in the same draw, so differences are paired.
+
+Intervals are 95 %. Those of `summary` and `differences` are t-intervals over draws whose variance
+adds the bootstrap variance over test samples. Those of `labels_saved` are a percentile bootstrap
+over both. Where a rival never reaches our score within the labels at hand, `censored` says so and
+`ratio` is a bound. One pre-training run stands behind all of it: the variation between runs is not
+in the intervals.
+
+Beside it lie `rows.jsonl` and `guesses/`, from which an interrupted evaluation continues.
+"""

@@ -1,0 +1,316 @@
+"""Which labelled samples are trained on, validated on and tested on, and what is doubtful there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled import rng
+from unlabeled.config import TextConfig
+from unlabeled.data.find import Source
+from unlabeled.data.labels import Labels, read_labelled
+from unlabeled.data.split import digest
+from unlabeled.errors import DataError, UsageError
+from unlabeled.modalities.base import Modality
+from unlabeled.transfer.features import Inputs
+from unlabeled.transfer.label_curve import hold_out
+
+if TYPE_CHECKING:
+    from unlabeled.runs import Run
+
+TEST_SHARE = 0.25
+VALIDATION_SHARE = 0.2
+MOST_VALIDATION = 1000
+MOST_CHECKED = 200_000
+_VALIDATION = frozenset({"val", "valid", "validation", "dev"})
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labelled samples of one source.
+
+    Args:
+        source: where they come from.
+        labels: their labels.
+    """
+
+    source: Source
+    labels: Labels
+
+    def take(self, rows: NDArray[Any]) -> Part:
+        """Return the part at `rows` (positions or a mask)."""
+        return Part(self.source, self.labels.take(rows))
+
+    def __len__(self) -> int:
+        """Return how many samples there are."""
+        return len(self.labels)
+
+
+@dataclass
+class Material:
+    """All that a study works on; every reading sees the same.
+
+    Args:
+        train: samples that may be drawn or validated on.
+        y: (N,) their classes.
+        pool: (P,) rows of `train` that labels are drawn from.
+        validation: (V,) rows of `train` on which choices are made.
+        test: samples that scores are counted on.
+        y_test: (M,) their classes.
+        group: (M,) groups of the test samples, if known.
+        classes: names.
+        record: how the split was made, for results.json.
+        notes: what a sceptic should know.
+    """
+
+    train: Inputs
+    y: NDArray[np.int64]
+    pool: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: Inputs
+    y_test: NDArray[np.int64]
+    group: NDArray[np.str_] | None
+    classes: list[str]
+    record: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(
+    run: Run,
+    labels: str | Path | None,
+    test: str | Path | None,
+    label_column: str | None,
+    *,
+    per_class: int,
+    most_test: int,
+    seed: int,
+) -> Material:
+    """Read the labels and split them.
+
+    Args:
+        run: the run that is judged.
+        labels: as for `data.labels.read_labelled`.
+        test: the same for the test part; None splits `labels`.
+        label_column: name of the label column, where it cannot be guessed.
+        per_class: largest number of training samples of a class that are read.
+        most_test: largest number of test samples.
+        seed: of the split.
+
+    Raises:
+        UsageError: with the sentence to print.
+    """
+    notes: list[str] = []
+    rest, tested, how = _parts(run, labels, test, label_column, seed, notes)
+    rest, tested = _same_classes(rest, tested, notes)
+    mask = _validation(rest, seed)
+    labelled, checked = rest.take(~mask), rest.take(mask)
+    labelled = labelled.take(_cap(labelled.labels.y, per_class, seed))
+    if len(tested) > most_test:
+        tested = tested.take(hold_out(tested.labels.y, 1.0, most_test, seed + 2))
+    seen = _seen(run, tested)
+    if seen:
+        notes.append(
+            f"{seen:,} of {len(tested):,} test samples were also in the unlabelled data "
+            "(transductive: their content was seen, their labels were not)."
+        )
+    return _read(run, labelled, checked, tested, {"how": how, "seen_in_pretraining": seen}, notes)
+
+
+def _parts(
+    run: Run,
+    labels: str | Path | None,
+    test: str | Path | None,
+    label_column: str | None,
+    seed: int,
+    notes: list[str],
+) -> tuple[Part, Part, str]:
+    """Return what is trained and validated on, what is tested on, and how it was decided."""
+    data = run.config.data
+    column = data.column
+    found = Part(
+        *read_labelled(
+            labels, run.source(), table=data.path, column=column, label_column=label_column
+        )
+    )
+    if found.labels.skipped:
+        notes.append(f"{found.labels.skipped:,} rows without a label were left out.")
+    if test is not None:
+        classes = found.labels.classes
+        tested = Part(
+            *read_labelled(
+                test,
+                run.source(),
+                table=data.path,
+                column=column,
+                label_column=label_column,
+                classes=classes,
+            )
+        )
+        if tested.source.fingerprint == found.source.fingerprint:
+            found = found.take(~np.isin(found.labels.indices, tested.labels.indices))
+        return found, tested, f"test samples given ({test})"
+    if found.labels.split is not None:
+        mask = np.char.lower(found.labels.split) == "test"
+        if mask.any() and not mask.all():
+            return found.take(~mask), found.take(mask), "column split of the labels"
+    return _cut(run, found, seed)
+
+
+def _cut(run: Run, found: Part, seed: int) -> tuple[Part, Part, str]:
+    """Set a test part aside: what pre-training never saw where that is enough, else a quarter."""
+    y = found.labels.y
+    enough = max(200, 10 * len(found.labels.classes))
+    if found.source.fingerprint == run.source().fingerprint and run.config.data.kind == "image":
+        mask = np.isin(found.labels.indices, run.held_out_indices())
+        whole = found.labels.group is None and len(np.unique(y[~mask])) == len(np.unique(y))
+        if mask.sum() >= enough and whole:
+            return found.take(~mask), found.take(mask), "samples held out of pre-training"
+    mask = hold_out(y, TEST_SHARE, len(y), seed + 1, found.labels.group)
+    if not mask.any():
+        raise UsageError(
+            f"{len(y)} labels are too few to set a test part aside: at least 2 of a class are "
+            "needed, and 10 or more make sense. Label more samples, or give --test FILE."
+        )
+    by = "" if found.labels.group is None else " by group"
+    return found.take(~mask), found.take(mask), f"a random quarter of each class{by}"
+
+
+def _same_classes(rest: Part, tested: Part, notes: list[str]) -> tuple[Part, Part]:
+    """Drop test samples of classes without training samples, and name missing classes."""
+    classes = rest.labels.classes
+    known, asked = np.unique(rest.labels.y), np.unique(tested.labels.y)
+    lost = [classes[i] for i in asked if i not in known]
+    if lost:
+        notes.append(f"Classes without training labels were left out: {', '.join(lost[:10])}.")
+        tested = tested.take(np.isin(tested.labels.y, known))
+    absent = [classes[i] for i in known if i not in asked]
+    if absent:
+        notes.append(f"Classes missing in the test part: {', '.join(absent[:10])}.")
+    if len(known) < 2 or not len(tested):
+        raise UsageError(
+            f"After the split {len(known)} classes have training labels and {len(tested)} test "
+            "samples are left; two classes and a test sample are needed. Label more samples."
+        )
+    return rest, tested
+
+
+def _validation(rest: Part, seed: int) -> NDArray[np.bool_]:
+    if rest.labels.split is not None:
+        named = np.isin(np.char.lower(rest.labels.split), sorted(_VALIDATION))
+        if named.any() and len(np.unique(rest.labels.y[~named])) > 1:
+            return named
+    y = rest.labels.y
+    return hold_out(y, VALIDATION_SHARE, MOST_VALIDATION, seed + 3, rest.labels.group)
+
+
+def _cap(y: NDArray[np.int64], per_class: int, seed: int) -> NDArray[np.int64]:
+    kept = []
+    for label in np.unique(y):
+        rows = np.flatnonzero(y == label)
+        if len(rows) > per_class:
+            rows = rng.generator(rng.mix(seed, 7, int(label))).permutation(rows)[:per_class]
+        kept.append(rows)
+    return np.sort(np.concatenate(kept))
+
+
+def _seen(run: Run, tested: Part) -> int:
+    """Count test samples whose content is also in the pre-training pool."""
+    source = run.source()
+    pool = pool_indices(run)
+    if len(pool) > MOST_CHECKED:
+        pool = pool[:: -(-len(pool) // MOST_CHECKED)]
+    if tested.source.fingerprint == source.fingerprint:
+        return int(np.isin(tested.labels.indices, pool_indices(run)).sum())
+    wanted = {digest(tested.source, int(i)) for i in tested.labels.indices}
+    return len(wanted & {digest(source, int(i)) for i in pool})
+
+
+def pool_indices(run: Run) -> NDArray[np.int64]:
+    """Return which samples of the source were pre-trained on (text: all, rows are not samples)."""
+    if run.config.data.kind == "image":
+        return run.pool_indices()
+    return np.arange(len(run.source()))
+
+
+def document_length(run: Run) -> int:
+    """Return how many tokens of a document are read."""
+    modality = run.config.modality
+    return modality.length if isinstance(modality, TextConfig) else 0
+
+
+def _read(
+    run: Run,
+    labelled: Part,
+    checked: Part,
+    tested: Part,
+    record: dict[str, Any],
+    notes: list[str],
+) -> Material:
+    modality, length = run.modality(), document_length(run)
+    both = np.concatenate([labelled.labels.indices, checked.labels.indices])
+    train = Inputs(labelled.source, both, modality, length)
+    test = Inputs(tested.source, tested.labels.indices, modality, length)
+    kept = np.flatnonzero(np.isin(both, train.indices))
+    kept_test = np.flatnonzero(np.isin(tested.labels.indices, test.indices))
+    _tell(train, test, modality, notes)
+    y = np.concatenate([labelled.labels.y, checked.labels.y])[kept]
+    for_drawing = kept < len(labelled)
+    group = tested.labels.group
+    record |= {
+        "train": int(for_drawing.sum()),
+        "validation": int((~for_drawing).sum()),
+        "test": len(kept_test),
+    }
+    notes.append(
+        f"Rates, lengths and views of training were chosen on {record['validation']:,} further "
+        "labelled samples of the training part, the same for all readings; these are not counted "
+        "as labels."
+    )
+    return Material(
+        train,
+        y,
+        np.flatnonzero(for_drawing),
+        np.flatnonzero(~for_drawing),
+        test,
+        tested.labels.y[kept_test],
+        None if group is None else group[kept_test],
+        labelled.labels.classes,
+        record,
+        notes,
+    )
+
+
+def _tell(train: Inputs, test: Inputs, modality: Modality, notes: list[str]) -> None:
+    bad = [*train.bad, *test.bad]
+    if bad:
+        name, reason = bad[0]
+        notes.append(f"{len(bad)} labelled samples cannot be read (first: {name}: {reason}).")
+    if not len(train) or not len(test):
+        raise DataError(f"No labelled {modality.name} can be read.")
+
+
+def pool_sample(run: Run, most: int, seed: int) -> Inputs:
+    """Return unlabelled samples that pre-training saw, for baselines to be fitted on."""
+    indices = pool_indices(run)
+    if len(indices) > most:
+        indices = np.sort(rng.generator(rng.mix(seed, most)).permutation(indices)[:most])
+    return Inputs(run.source(), indices, run.modality(), document_length(run))
+
+
+def pool_texts(run: Run, most: int, seed: int) -> Sequence[str]:
+    """Return unlabelled documents that pre-training saw."""
+    indices = pool_indices(run)
+    if len(indices) > most:
+        indices = np.sort(rng.generator(rng.mix(seed, most)).permutation(indices)[:most])
+    found = []
+    for index in indices:
+        try:
+            found.append(str(run.source().payload(int(index))))
+        except DataError:
+            continue
+    return found

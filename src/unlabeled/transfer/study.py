@@ -1,0 +1,162 @@
+"""Run readings over label counts and draws, keep every row, and go on where one was cut off."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.journal import read_lines, write_atomic
+from unlabeled.transfer import label_curve
+from unlabeled.transfer.label_curve import Row
+from unlabeled.transfer.metrics import accuracy, macro_f1
+from unlabeled.transfer.readings import Outcome, Reading, Trained
+from unlabeled.transfer.splits import Material
+
+ROWS, GUESSES = "rows.jsonl", "guesses"
+
+
+class Store:
+    """Rows on disk, with their test predictions, so that an interrupted study continues.
+
+    Args:
+        folder: where they are kept.
+        key: what the rows depend on; rows of another key are thrown away.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        self.rows: dict[tuple[str, int, int], Row] = {}
+        self.guesses: dict[tuple[str, int, int], NDArray[np.int64]] = {}
+        (folder / GUESSES).mkdir(parents=True, exist_ok=True)
+        lines = read_lines(folder / ROWS)
+        if not lines or lines[0].get("key") != key:
+            write_atomic(folder / ROWS, json.dumps({"key": key}) + "\n")
+            lines = []
+        for line in lines[1:]:
+            row = Row(**line)
+            path = self._path(row.key)
+            if path.is_file():
+                self.rows[row.key] = row
+                self.guesses[row.key] = np.load(path, allow_pickle=False).astype(np.int64)
+
+    def _path(self, key: tuple[str, int, int]) -> Path:
+        return self.folder / GUESSES / f"{key[0]}-{key[1]}-{key[2]}.npy"
+
+    def add(self, row: Row, guess: NDArray[np.int64]) -> None:
+        """Keep a row; the predictions are written first."""
+        np.save(self._path(row.key), guess.astype(np.int32), allow_pickle=False)
+        with (self.folder / ROWS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(row)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows[row.key], self.guesses[row.key] = row, guess
+
+
+@dataclass
+class Study:
+    """Which readings are made with which labels.
+
+    Args:
+        material: the samples.
+        readings: name -> reading.
+        counts: labels per class, ascending.
+        draws: draws of each count.
+        seed: of the draws.
+        metric: the headline metric.
+        store: where rows are kept.
+        minutes: time after which no further network is trained; None is no limit.
+        tell: called with each new row.
+    """
+
+    material: Material
+    readings: Mapping[str, Reading]
+    counts: Sequence[int]
+    draws: int
+    seed: int
+    metric: str
+    store: Store
+    minutes: float | None = None
+    tell: Callable[[Row], None] = lambda row: None
+
+    def run(self) -> list[str]:
+        """Make all rows that are missing; return what was left out for lack of time."""
+        started = time.monotonic()
+        frozen = [n for n, r in self.readings.items() if not isinstance(r, Trained)]
+        for name in frozen:
+            for count, draw in self._places():
+                self._row(name, count, draw)
+        self._recall()
+        return self._train(started)
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Return every count of the first draw, then of the second: any prefix is a study."""
+        return [(count, draw) for draw in range(self.draws) for count in self.counts]
+
+    def _train(self, started: float) -> list[str]:
+        trained = {n: r for n, r in self.readings.items() if isinstance(r, Trained)}
+        pace: dict[str, float] = {}
+        left_out: dict[tuple[str, int], int] = {}
+        for count, draw in self._places():
+            for name, reading in trained.items():
+                if (name, count, draw) in self.store.rows:
+                    continue
+                rows = self._labelled(count, draw)
+                expected = reading.steps(count, len(rows)) * pace.get(name, 0.0)
+                spent = time.monotonic() - started
+                if self.minutes is not None and spent + expected > 60 * self.minutes:
+                    left_out[name, count] = left_out.get((name, count), 0) + 1
+                    continue
+                before, steps = time.monotonic(), reading.steps(count, len(rows))
+                self._row(name, count, draw)
+                pace[name] = (time.monotonic() - before) / steps
+        return [
+            f"{name} at {count} labels a class: {self.draws - missing} of {self.draws} draws, "
+            f"for the time limit of {self.minutes:g} minutes."
+            for (name, count), missing in left_out.items()
+        ]
+
+    def _recall(self) -> None:
+        """Hand earlier choices back to the networks that are trained."""
+        for (name, count, draw), row in self.store.rows.items():
+            reading = self.readings.get(name)
+            if isinstance(reading, Trained) and count in self.counts:
+                reading.recall(count, len(self._labelled(count, draw)), row.choices)
+
+    def _labelled(self, count: int, draw: int) -> NDArray[np.int64]:
+        return label_curve.draw(self.material.y, self.material.pool, count, draw, self.seed)
+
+    def _row(self, name: str, count: int, draw: int) -> None:
+        if (name, count, draw) in self.store.rows:
+            return
+        before = time.monotonic()
+        found = self.readings[name](self._labelled(count, draw), count, draw)
+        row = self._score(name, count, draw, found, time.monotonic() - before)
+        self.store.add(row, found.test)
+        self.tell(row)
+
+    def _score(self, name: str, count: int, draw: int, found: Outcome, seconds: float) -> Row:
+        material = self.material
+        num_classes, truth = len(material.classes), material.y_test
+        expected = material.y[material.validation]
+        both = {
+            "accuracy": accuracy(found.test, truth),
+            "macro_f1": macro_f1(found.test, truth, num_classes),
+        }
+        if self.metric == "accuracy":
+            validation = accuracy(found.validation, expected)
+        else:
+            validation = macro_f1(found.validation, expected, num_classes)
+        choices: dict[str, Any] = found.choices
+        score = both[self.metric]
+        return Row(
+            name, count, draw, score, **both, validation=validation, choices=choices,
+            seconds=round(seconds, 3),
+        )  # fmt: skip

@@ -1,0 +1,52 @@
+"""The console's view of a study: one line a reading, one column a label count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from unlabeled.transfer.readings import NAMES
+
+
+def cell(part: Mapping[str, Any] | None) -> str:
+    """Write a mean with the half-width of its interval.
+
+    >>> cell({"mean": 0.6234, "low": 0.6, "high": 0.65, "n": 5}), cell(None)
+    ('.623 ±.025', '-')
+    """
+    if part is None:
+        return "-"
+    mean = _short(part["mean"])
+    if part["low"] is None or part["high"] is None:
+        return mean
+    return f"{mean} ±{_short((part['high'] - part['low']) / 2)}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+def table(results: Mapping[str, Any]) -> Table:
+    """Return the table of `results`, as results.json holds them."""
+    shown = Table(title=None, box=None, pad_edge=False)
+    shown.add_column("labels per class")
+    counts = sorted({row["labels_per_class"] for row in results["summary"]})
+    for count in counts:
+        shown.add_column(str(count), justify="right")
+    parts = {(row["reading"], row["labels_per_class"]): row for row in results["summary"]}
+    for reading in dict.fromkeys(row["reading"] for row in results["summary"]):
+        name = NAMES.get(reading, reading)
+        shown.add_row(name, *(cell(parts.get((reading, count))) for count in counts))
+    return shown
+
+
+def lines(results: Mapping[str, Any]) -> list[str]:
+    """Return what is said below the table."""
+    found = [
+        f"Labels saved with {part['ours']} a class against {NAMES.get(rival, rival)}: "
+        f"{part['text']}"
+        for rival, part in results["labels_saved"].items()
+    ]
+    return [*found, results["verdict"]]

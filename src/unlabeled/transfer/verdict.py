@@ -1,0 +1,267 @@
+"""From rows to an answer: summary, labels saved, a grade and one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.transfer import stats
+from unlabeled.transfer.label_curve import Row
+from unlabeled.transfer.readings import NAMES, OURS, PLAIN
+
+Key = tuple[str, int, int]
+
+RIVALS = ("scratch", "untrained", *PLAIN)
+HELPED, UNCLEAR, DID_NOT_HELP = "helped", "no_clear_difference", "did_not_help"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Rows with the scores of each on the test part and on its bootstrap copies.
+
+    Args:
+        rows: by (reading, labels per class, draw).
+        scores: the same, (R,): the real test part first.
+        seed: of the bootstrap.
+    """
+
+    rows: Mapping[Key, Row]
+    scores: Mapping[Key, NDArray[np.float64]]
+    seed: int
+
+    def counts(self, reading: str) -> list[int]:
+        """Return the label counts that a reading has rows for, ascending."""
+        return sorted({count for name, count, _ in self.rows if name == reading})
+
+    def draws(self, reading: str, count: int) -> list[int]:
+        """Return the draws that a reading has at a count."""
+        return sorted(d for name, c, d in self.rows if (name, c) == (reading, count))
+
+    def at(
+        self, reading: str, count: int, draws: Sequence[int] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the scores of a reading at a count, (n, R)."""
+        chosen = self.draws(reading, count) if draws is None else draws
+        return np.stack([self.scores[reading, count, draw] for draw in chosen])
+
+    def readings(self) -> list[str]:
+        """Return which readings have rows, in the order of `NAMES`."""
+        there = {name for name, _, _ in self.rows}
+        return [name for name in NAMES if name in there]
+
+    def best(self, among: Sequence[str]) -> str | None:
+        """Return the reading that is best on the validation part, over its counts."""
+        there = [name for name in among if self.counts(name)]
+        shared = [set(self.counts(name)) for name in there]
+        counts = set.intersection(*shared) if shared else set()
+        if not counts:
+            return there[0] if there else None
+
+        def mean(name: str) -> float:
+            rows = [row for row in self.rows.values() if row.reading == name]
+            return float(np.mean([r.validation for r in rows if r.labels_per_class in counts]))
+
+        return max(there, key=mean)
+
+
+def collect(
+    rows: Mapping[Key, Row],
+    guesses: Mapping[Key, NDArray[np.int64]],
+    y: NDArray[np.int64],
+    metric: str,
+    seed: int,
+    group: NDArray[np.str_] | None = None,
+) -> Evidence:
+    """Score all rows on the test part and on bootstrap copies of it."""
+    keys = list(rows)
+    count = stats.REPLICATES if len(y) <= 20_000 else stats.REPLICATES // 4
+    weights = stats.item_weights(len(y), seed, group, count)
+    found = stats.resample(np.stack([guesses[key] for key in keys]), y, metric, weights)
+    return Evidence(rows, dict(zip(keys, found, strict=True)), seed)
+
+
+def summary(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return mean and 95 % interval of each reading at each count."""
+    found = []
+    for reading in evidence.readings():
+        for count in evidence.counts(reading):
+            part = stats.interval(evidence.at(reading, count))
+            found.append(
+                {
+                    "reading": reading,
+                    "name": NAMES[reading],
+                    "labels_per_class": count,
+                    "mean": part.mean,
+                    "low": None if part.low is None else max(0.0, part.low),
+                    "high": None if part.high is None else min(1.0, part.high),
+                    "n": part.n,
+                }
+            )
+    return found
+
+
+def difference(evidence: Evidence, ours: str, theirs: str) -> stats.Interval | None:
+    """Return ours minus theirs, paired by draw and averaged over the counts that both have."""
+    shared = [c for c in evidence.counts(ours) if c in evidence.counts(theirs)]
+    if not shared:
+        return None
+    draws = set.intersection(
+        *(set(evidence.draws(name, c)) for c in shared for name in (ours, theirs))
+    )
+    if not draws:
+        return None
+    chosen = sorted(draws)
+    parts = [evidence.at(ours, c, chosen) - evidence.at(theirs, c, chosen) for c in shared]
+    return stats.interval(np.mean(parts, axis=0))
+
+
+def headline_count(counts: Sequence[int]) -> int:
+    """Return at which label count labels saved are stated: 50, with room above it to compare.
+
+    >>> [headline_count(c) for c in ([1, 5, 10, 50, 100, 500], [1, 5, 10, 50], [1, 5], [3])]
+    [50, 10, 1, 3]
+    """
+    fitting = [c for c in counts if c <= min(50, counts[-1] / 5)]
+    return fitting[-1] if fitting else counts[0]
+
+
+def saved(evidence: Evidence, ours: str, rival: str, at: int) -> dict[str, Any]:
+    """Return labels saved against one rival at the score reached with `at` labels a class."""
+    counts = evidence.counts(rival)
+    found = stats.labels_saved(
+        counts, evidence.at(ours, at), [evidence.at(rival, c) for c in counts], at, evidence.seed
+    )
+    return {
+        "against": rival,
+        "reading": ours,
+        "score": found.score,
+        "ours": found.ours,
+        "theirs": found.theirs,
+        "ratio": found.ratio,
+        "low": found.low,
+        "high": found.high,
+        "reached": found.censored != "at_least",
+        "censored": found.censored,
+        "text": wording(found),
+    }
+
+
+def wording(found: stats.Saved) -> str:
+    """Write labels saved with their interval, and say where the data end.
+
+    >>> wording(stats.Saved(3.14, 2.2, 4.5, 50, 157.0, 0.7, ""))
+    '3.1x (95 % interval 2.2 to 4.5)'
+    >>> wording(stats.Saved(10.0, 8.1, None, 50, 500.0, 0.7, "at_least"))
+    'at least 10x (95 % interval from 8.1): never reached with 500 labels a class'
+    """
+    if found.censored == "at_most":
+        return f"at most {_times(found.ratio)}: better already with {found.theirs:.0f} a class"
+    if found.censored == "at_least":
+        low = f" (95 % interval from {found.low:.2g})" if found.low is not None else ""
+        return (
+            f"at least {_times(found.ratio)}{low}: never reached with "
+            f"{found.theirs:.0f} labels a class"
+        )
+    low = "below" if found.low is None else f"{found.low:.2g}"
+    high = "beyond what was measured" if found.high is None else f"{found.high:.2g}"
+    if found.low is None and found.high is None:
+        return f"{_times(found.ratio)} (interval unknown)"
+    return f"{_times(found.ratio)} (95 % interval {low} to {high})"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2g}x"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def grade(differences: Mapping[str, stats.Interval]) -> str:
+    """Return the grade: helped only if better than every rival, beyond doubt.
+
+    Args:
+        differences: rival -> our score minus theirs.
+    """
+    known = [d for d in differences.values() if d.low is not None and d.high is not None]
+    if any(d.high is not None and d.high < 0 for d in known):
+        return DID_NOT_HELP
+    certain = bool(known) and len(known) == len(differences)
+    if certain and all(d.low is not None and d.low > 0 for d in known):
+        return HELPED
+    return UNCLEAR
+
+
+def sentence(
+    given: str, ours: str, differences: Mapping[str, stats.Interval], savings: Mapping[str, Any]
+) -> str:
+    """Return the verdict in one sentence."""
+    if not differences:
+        return "Nothing was compared, so whether pre-training helped is not known."
+    name = NAMES[ours]
+    worst = min(differences, key=lambda rival: differences[rival].mean)
+    gap = differences[worst]
+    points = f"{_percent(abs(gap.mean))} points{_range(gap)}"
+    if given == DID_NOT_HELP:
+        plain = "plain features are better: " if worst in PLAIN else ""
+        return (
+            f"Pre-training did not help: {plain}{NAMES[worst]} beats {name} by {points} on average."
+        )
+    if given == UNCLEAR:
+        side = "above" if gap.mean >= 0 else "below"
+        return (
+            f"No clear difference: {name} is {points} {side} {NAMES[worst]} on average, "
+            "which these draws and test samples cannot tell from none."
+        )
+    against = "scratch" if "scratch" in savings else worst
+    tail = ""
+    if against in savings:
+        found = savings[against]
+        tail = (
+            f" With {found['ours']} labels a class it saves {found['text']} labels against "
+            f"{NAMES[against]}."
+        )
+    return (
+        f"Pre-training helped: {name} is {points} above {NAMES[worst]}, its closest rival, "
+        f"on average.{tail}"
+    )
+
+
+def _range(gap: stats.Interval) -> str:
+    if gap.low is None or gap.high is None or math.isnan(gap.low):
+        return ""
+    ends = sorted((gap.low, gap.high), key=abs) if gap.mean < 0 else (gap.low, gap.high)
+    sign = -1 if gap.mean < 0 else 1
+    return f" (95 % interval {_percent(sign * ends[0])} to {_percent(sign * ends[1])})"
+
+
+def judge(evidence: Evidence) -> dict[str, Any]:
+    """Return summary, labels saved, differences, grade and verdict, as results.json holds them."""
+    ours = evidence.best(OURS)
+    found: dict[str, Any] = {"summary": summary(evidence), "ours": ours}
+    rivals = [name for name in RIVALS if evidence.counts(name)]
+    pairs = {r: difference(evidence, ours, r) for r in rivals} if ours is not None else {}
+    differences = {rival: pair for rival, pair in pairs.items() if pair is not None}
+    savings: dict[str, Any] = {}
+    if ours is not None:
+        for rival in rivals:
+            at = headline_count(evidence.counts(rival))
+            if at in evidence.counts(ours):
+                savings[rival] = saved(evidence, ours, rival, at)
+                savings[rival]["curve"] = [
+                    saved(evidence, ours, rival, count)
+                    for count in evidence.counts(rival)
+                    if count in evidence.counts(ours)
+                ]
+    given = grade(differences)
+    return found | {
+        "labels_saved": savings,
+        "differences": {rival: vars(pair) for rival, pair in differences.items()},
+        "grade": given,
+        "verdict": sentence(given, ours or "", differences, savings),
+    }
