@@ -11,6 +11,9 @@ from unlabeled.errors import DataError, UsageError, nearest
 from unlabeled.modalities.decode import decode
 from unlabeled.modalities.suffixes import IMAGE
 
+EXAMPLES = 100
+"""How many rows are looked at to tell what a column holds."""
+
 _NAMES = {
     "image": (
         "image",
@@ -117,7 +120,7 @@ def item(cell: Any, kind: str, folder: bytes) -> bytes | str:
     if kind == "text":
         if not isinstance(cell, str | bytes):
             raise DataError(f"its cell holds {type(cell).__name__} instead of text")
-        return decode(cell.encode("utf-8", "surrogatepass") if isinstance(cell, str) else cell)
+        return decode(_encoded(cell) if isinstance(cell, str) else cell)
     if isinstance(cell, str):
         return read_regular(os.path.join(folder, os.fsencode(cell)), follow=True)
     if not isinstance(cell, bytes):
@@ -125,3 +128,11 @@ def item(cell: Any, kind: str, folder: bytes) -> bytes | str:
     if len(cell) > MAX_BYTES:
         raise DataError(f"it has {len(cell):,} bytes; the limit is {MAX_BYTES:,}")
     return cell
+
+
+def _encoded(text: str) -> bytes:
+    """Return the bytes that a string was read from; lone surrogates come out as damage."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,9 @@ class Pool:
         self.indices: NDArray[np.int64] = np.asarray(indices, np.int64)
         self.bad_budget, self.quarantine = bad_budget, quarantine
         self._bad: dict[int, str] = {}
+        self._shared: set[int] = set()
+        self._read_to = 0
+        self._ascending: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of positions."""
@@ -65,9 +67,8 @@ class Pool:
         for tried in range(min(len(self), _MAX_TRIES)):
             index = int(self.indices[(position + tried) % len(self)])
             try:
-                return self.modality.read(self.source.payload(index, epoch)), self.source.name(
-                    index
-                )
+                raw = self.modality.read(self.source.payload(index, epoch))
+                return raw, self.source.name(index)
             except DataError as error:
                 self._set_aside(index, str(error))
         raise DataError(
@@ -96,28 +97,40 @@ class Pool:
     def _share(self, index: int, reason: str) -> None:
         """Append an item to the quarantine file, and learn what other workers found."""
         assert self.quarantine is not None
-        with open(self.quarantine, "a+", encoding="utf-8") as file:
+        with open(self.quarantine, "a+b") as file:
             # lockf, not flock: it is not inherited, so a killed run leaves no lock behind.
             fcntl.lockf(file, fcntl.LOCK_EX)
-            file.seek(0)
-            known = {line["index"]: line["reason"] for line in map(_parse, file) if line}
-            if index not in known:
+            file.seek(self._read_to)
+            news = file.read()
+            found = _parse(news)
+            self._bad.update({i: why for i, why in found.items() if self._holds(i)})
+            self._shared.update(found)
+            if index not in self._shared:
                 line = {"name": self.source.name(index), "index": index, "reason": reason}
-                file.seek(0, os.SEEK_END)
-                file.write(json.dumps(line) + "\n")
+                # A line that a crash cut off must not swallow this one.
+                cut_off = news and not news.endswith(b"\n")
+                file.write(b"\n" * bool(cut_off) + json.dumps(line).encode() + b"\n")
                 file.flush()
-            members = set(self.indices.tolist()) if known else set()
-            self._bad.update({i: r for i, r in known.items() if i in members})
+            self._read_to = file.tell()
+            self._shared.add(index)
+
+    def _holds(self, index: int) -> bool:
+        """Say whether an item is in this pool (a run has a second one, of held-out samples)."""
+        if self._ascending is None:
+            self._ascending = np.sort(self.indices)
+        place = int(np.searchsorted(self._ascending, index))
+        return place < len(self) and int(self._ascending[place]) == index
 
     def _listing(self, bad: dict[int, str]) -> str:
         first = [f"{self.source.name(i)}: {reason}" for i, reason in sorted(bad.items())[:5]]
         return f" (first: {'; '.join(first)})" if first else ""
 
 
-def _parse(line: str) -> dict[str, Any] | None:
-    """Read one line; a line cut off by a crash is skipped."""
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) and {"index", "reason"} <= found.keys() else None
+def _parse(lines: bytes) -> dict[int, str]:
+    """Read lines of the quarantine file; one that a crash cut off is skipped."""
+    found: dict[int, str] = {}
+    for line in lines.splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            values = json.loads(line)
+            found[int(values["index"])] = str(values["reason"])
+    return found

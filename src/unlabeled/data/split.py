@@ -41,7 +41,11 @@ def digest(source: Source, index: int) -> bytes:
         payload = source.payload(index)
     except DataError:
         payload = f"unreadable {source.name(index)}"
-    data = payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
+    return content_hash(payload.encode("utf-8", "replace") if isinstance(payload, str) else payload)
+
+
+def content_hash(data: bytes) -> bytes:
+    """Return 16 bytes that identify `data`."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled.modalities.decode import Damage, clean, decode, decoded, pieces, refuse
 from unlabeled.errors import DataError
+from unlabeled.modalities.decode import Damage, clean, decode, decoded, pieces, refuse
 
 GOOD, EMPTY, BAD, COPY = range(4)
 

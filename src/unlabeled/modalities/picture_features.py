@@ -26,8 +26,9 @@ def colour_histogram(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         codes, levels = (flat // 16).astype(np.int64), 16
     offsets = np.arange(codes.shape[0] * codes.shape[1]).reshape(*codes.shape[:2], 1) * levels
     counts = np.bincount((codes + offsets).ravel(), minlength=offsets.size * levels)
-    shares = counts.reshape(num, -1).astype(np.float32) / np.float32(codes.shape[2])
-    return np.sqrt(shares)
+    shares: NDArray[np.float32] = counts.reshape(num, -1).astype(np.float32)
+    np.sqrt(shares / np.float32(codes.shape[2]), out=shares)
+    return shares
 
 
 def gradient_histogram(images: NDArray[np.uint8]) -> NDArray[np.float32]:
