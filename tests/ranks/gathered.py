@@ -1,0 +1,70 @@
+"""What each of two processes runs: half the batch, the same weights, one gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import Tensor
+
+from unlabeled.nn.contrast import nt_xent
+from unlabeled.nn.distill import distill, sharpen
+from unlabeled.nn.gather import gather_rows, sum_over_ranks
+
+Losses = dict[str, Callable[[Tensor, Tensor], Tensor]]
+
+
+def inputs() -> tuple[Tensor, Tensor]:
+    """Return shared weights and the whole batch of two views, float64."""
+    draw = torch.Generator().manual_seed(0)
+    weight = torch.randn(12, 8, generator=draw, dtype=torch.float64)
+    views = torch.randn(2, 8, 12, generator=draw, dtype=torch.float64)
+    return weight, views
+
+
+def simclr(weight: Tensor, views: Tensor) -> Tensor:
+    """Contrast the views of this rank with those of all."""
+    return nt_xent(views[0] @ weight, views[1] @ weight, 0.2)[0]
+
+
+def dino(weight: Tensor, views: Tensor) -> Tensor:
+    """Distil with a centre that all ranks made."""
+    scores = views @ weight
+    mean = sum_over_ranks(scores.detach().sum((0, 1))) / sum_over_ranks(
+        torch.tensor(len(scores[0]))
+    )
+    return distill(sharpen(scores.detach(), mean, 0.04), scores, 0.1).loss
+
+
+def spread(weight: Tensor, views: Tensor) -> Tensor:
+    """A loss whose every term couples all samples: the variance of what was gathered."""
+    return gather_rows(views[0] @ weight).var(0).sum()
+
+
+LOSSES: Losses = {"simclr": simclr, "dino": dino, "spread": spread}
+
+
+def compute(weight: Tensor, views: Tensor) -> dict[str, Tensor]:
+    """Return each loss and its gradient, averaged over ranks as DDP does."""
+    found = {}
+    for name, loss in LOSSES.items():
+        w = weight.clone().requires_grad_()
+        value = loss(w, views)
+        value.backward()
+        pair = torch.cat([value.detach()[None], w.grad.flatten()])
+        ranks = dist.get_world_size() if dist.is_initialized() else 1
+        found[name] = sum_over_ranks(pair) / ranks
+    return found
+
+
+def one_rank(rank: int, folder: str) -> None:
+    """Run one of two processes and write what it found."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    weight, views = inputs()
+    found = compute(weight, views[:, 4 * rank : 4 * rank + 4])
+    save_file(found, Path(folder) / f"{rank}.safetensors")
+    dist.destroy_process_group()
