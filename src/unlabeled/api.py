@@ -59,7 +59,7 @@ def pretrain(
         UnlabeledError: with a sentence that says what is wrong.
     """
     from unlabeled.plan import Request, plan
-    from unlabeled.pretrain import pretrain as start
+    from unlabeled.loop import pretrain as start
 
     sections = {name: dict(values) for name, values in overrides.items()}
     if seed is not None:
@@ -117,12 +117,12 @@ class Evaluation:
     @property
     def verdict(self) -> str:
         """Return the verdict, one sentence."""
-        return str(self.results["summary"]["verdict"])
+        return str(self.results["verdict"])
 
     @property
-    def labels_saved(self) -> Any:
-        """Return labels needed from scratch / labels needed with the encoder, if known."""
-        return self.results["summary"].get("labels_saved")
+    def labels_saved(self) -> dict[str, Any]:
+        """Return for each rival how many times fewer labels the encoder needs, and how sure."""
+        return dict(self.results["labels_saved"])
 
     def to_frame(self) -> pandas.DataFrame:
         """Return one row for every (reading, labels per class, draw) with its score."""
@@ -131,10 +131,14 @@ class Evaluation:
         return pandas.DataFrame(list(self.results["rows"]))
 
     def __str__(self) -> str:
-        table = self.to_frame().pivot_table(
-            index="reading", columns="labels_per_class", values="score", sort=False
-        )
-        return f"{table.round(3).to_string()}\n{self.verdict}"
+        from rich.console import Console
+
+        from unlabeled.transfer import table
+
+        console = Console(width=100, no_color=True, force_terminal=False)
+        with console.capture() as captured:
+            console.print(table.table(self.results))
+        return "\n".join([captured.get().rstrip(), *table.lines(self.results)])
 
 
 class Encoder:

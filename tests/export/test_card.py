@@ -17,12 +17,11 @@ INFO = {
 }
 RESULTS = {
     "metric": "accuracy",
-    "summary": {"verdict": "It helped: 2.1 times fewer labels."},
-    "rows": [
-        {"reading": "probe", "labels_per_class": 1, "score": 0.4},
-        {"reading": "probe", "labels_per_class": 1, "score": 0.5},
-        {"reading": "probe", "labels_per_class": 10, "score": 0.7},
-        {"reading": "scratch", "labels_per_class": 10, "score": 0.6},
+    "verdict": "It helped: 2.1 times fewer labels.",
+    "summary": [
+        {"name": "linear probe", "labels_per_class": 1, "mean": 0.4, "low": 0.3, "high": 0.5},
+        {"name": "linear probe", "labels_per_class": 10, "mean": 0.7, "low": 0.6, "high": 0.8},
+        {"name": "from scratch", "labels_per_class": 10, "mean": 0.6, "low": None, "high": None},
     ],
 }
 
@@ -34,8 +33,8 @@ def test_card_of_an_evaluated_run(tmp_path):
     assert text.startswith("---\nlibrary_name: timm\ntags:\n- self-supervised\n- simclr\n")
     assert "**It helped: 2.1 times fewer labels.**" in text
     assert "```python\nimport timm\n```" in text
-    assert "| probe | 0.450 | 0.700 |" in text
-    assert "| scratch |  | 0.600 |" in text
+    assert "| linear probe | 0.400 (0.300 to 0.500) | 0.700 (0.600 to 0.800) |" in text
+    assert "| from scratch |  | 0.600 |" in text
     assert "- Parameters: 11,168,832" in text
     assert "not evaluated" not in text
 

@@ -280,7 +280,7 @@ def writable(path: Path) -> None:
         raise UsageError(f"{path.parent} cannot be written. Name another file with --out.")
 
 
-def labels(given: str | None, folder: Path) -> str | None:
+def labels(given: str | None, folder: Path, label_column: str | None = None) -> str | None:
     """Check that labels can be read and belong to the run's samples.
 
     Returns:
@@ -296,5 +296,7 @@ def labels(given: str | None, folder: Path) -> str | None:
     if given is not None and not Path(given).exists() and table.is_file():
         known = columns_of(table) if table.suffix != ".txt" else []
         given = f"column:{given}" if given in known else given
-    read_labelled(given, samples, table=data.path, column=data.column)
+    read_labelled(
+        given, samples, table=data.path, column=data.column, label_column=label_column
+    )
     return given

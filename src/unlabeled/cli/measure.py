@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +29,16 @@ def evaluate(
     ] = None,
     counts: Annotated[str | None, typer.Option(help="Labels per class, such as 1,5,10,50.")] = None,
     draws: Annotated[int, typer.Option(min=1, max=100, help="Draws of each label count.")] = 5,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer counts and draws.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="About two minutes: fewer counts, nothing tuned.")
+    ] = False,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of the labels, where it cannot be guessed.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Train no further network after this time, such as 20m.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split and the draws.")] = 0,
 ) -> None:
     """Say with a few labels whether it helped.
 
@@ -38,10 +47,21 @@ def evaluate(
     """
     folder = checks.run(run)
     numbers = None if counts is None else _counts(counts)
-    labels = checks.labels(labels, folder)
+    minutes = None if time is None else duration.parse(time) / 60
+    labels = checks.labels(labels, folder, label_column)
     if test is not None:
-        test = checks.labels(test, folder)
-    judge(folder, labels, quick=quick, counts=numbers, draws=draws, test=test)
+        test = checks.labels(test, folder, label_column)
+    judge(
+        folder,
+        labels,
+        quick=quick,
+        counts=numbers,
+        draws=draws,
+        test=test,
+        label_column=label_column,
+        minutes=minutes,
+        seed=seed,
+    )
     show.next_commands(
         [
             (f"unlabeled report {run}", "one page of everything"),
@@ -55,28 +75,12 @@ def _flag(labels: str | None) -> str:
     return "" if labels is None else f" --labels {labels}"
 
 
-def judge(
-    folder: Path,
-    labels: str | None,
-    *,
-    quick: bool = False,
-    counts: Sequence[int] | None = None,
-    draws: int = 5,
-    test: str | None = None,
-) -> None:
+def judge(folder: Path, labels: str | None, **options: Any) -> None:
     """Evaluate a run and print its table and verdict."""
     from unlabeled.runs import Run
     from unlabeled.transfer.evaluate import evaluate as measure
 
-    measure(
-        Run.open(folder),
-        labels,
-        quick=quick,
-        counts=counts,
-        draws=draws,
-        test=test,
-        console=show.console(),
-    )
+    measure(Run.open(folder), labels, console=show.console(), **options)
 
 
 def _counts(text: str) -> list[int]:

@@ -152,7 +152,7 @@ def resume(
             f"{run} is finished. Start another from its weights: "
             f"unlabeled pretrain DATA --init {run}/encoder"
         )
-    from unlabeled.pretrain import resume as go_on
+    from unlabeled.loop import resume as go_on
 
     _after_run(go_on(folder))
 
@@ -168,7 +168,7 @@ def _target(out: str | None, resolved: config.RunConfig) -> Path:
 
 def _start(planned: Plan, target: Path) -> Path:
     """Print the choices and pre-train."""
-    from unlabeled.pretrain import pretrain as run
+    from unlabeled.loop import pretrain as run
 
     _print_choices(planned)
     choices = [{"name": c.name, "value": c.value, "reason": c.reason} for c in planned.choices]

@@ -61,33 +61,38 @@ def _results(folder: Path) -> dict[str, Any]:
 
 
 def _verdict(info: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    summary = results.get("summary")
-    verdict = summary.get("verdict") if isinstance(summary, Mapping) else results.get("verdict")
-    verdict = verdict or info.get("verdict")
+    verdict = results.get("verdict") or info.get("verdict")
     return f"**{verdict}**\n" if verdict else ""
 
 
 def _curve(results: Mapping[str, Any]) -> str:
     """Return the label curve as a table: a row a reading, a column a label count."""
-    scores: dict[tuple[str, int], list[float]] = {}
-    for row in results.get("rows", []):
-        key = (str(row["reading"]), int(row["labels_per_class"]))
-        scores.setdefault(key, []).append(float(row["score"]))
-    if not scores:
+    cells = {
+        (str(part["name"]), int(part["labels_per_class"])): part
+        for part in results.get("summary", [])
+    }
+    if not cells:
         return ""
-    counts = sorted({count for _, count in scores})
-    readings = list(dict.fromkeys(reading for reading, _ in scores))
+    counts = sorted({count for _, count in cells})
     lines = [
         "## Label curve\n",
-        f"Mean {results.get('metric', 'score')} over draws, by labels per class.\n",
+        f"Mean {results.get('metric', 'score')} over draws with its 95 % interval, by labels per "
+        "class.\n",
         "| reading | " + " | ".join(map(str, counts)) + " |",
         "|---|" + "---|" * len(counts),
     ]
-    for reading in readings:
-        cells = [scores.get((reading, count)) for count in counts]
-        means = [f"{sum(c) / len(c):.3f}" if c else "" for c in cells]
-        lines.append(f"| {reading} | " + " | ".join(means) + " |")
+    for name in dict.fromkeys(name for name, _ in cells):
+        row = (_cell(cells.get((name, count))) for count in counts)
+        lines.append(f"| {name} | " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(part: Mapping[str, Any] | None) -> str:
+    if part is None:
+        return ""
+    if part.get("low") is None or part.get("high") is None:
+        return f"{part['mean']:.3f}"
+    return f"{part['mean']:.3f} ({part['low']:.3f} to {part['high']:.3f})"
 
 
 def _training(info: Mapping[str, Any]) -> str:
@@ -114,7 +119,7 @@ def _limits(info: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         "It learned from one collection and reflects it; features of other data may be poor.",
         "It has no classes of its own: put a probe on it, or fine-tune it, with your labels.",
     ]
-    if not results.get("rows"):
+    if not results.get("summary"):
         lines.append("It was not evaluated with labels when this card was written.")
     if info.get("status") != "finished":
         lines.append(f"Its run was {info.get('status', 'unfinished')}, not finished.")
