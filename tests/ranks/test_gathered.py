@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.ranks.gathered import LOSSES, compute, inputs, one_rank
-from unlabeled.nn.gather import gather_rows, rank, sum_over_ranks, world
+from unlabeled.device import rank, world
+from unlabeled.nn.gather import gather_rows, sum_over_ranks
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlabeled.nn.gather import gather_rows, rank
+from unlabeled.device import rank
+from unlabeled.nn.gather import gather_rows
 from unlabeled.nn.precision import full, no_autocast
 
 

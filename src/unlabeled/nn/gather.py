@@ -13,15 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-
-def world() -> int:
-    """Return the number of ranks, 1 without a process group."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """Return the number of this rank, 0 without a process group."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+from unlabeled.device import rank, world
 
 
 class _GatherRows(torch.autograd.Function):
