@@ -344,11 +344,11 @@ def _build(
         raise UsageError(f"{where} has one class only ('{order[0]}'). At least two are needed.")
     number = {word: i for i, word in enumerate(order)}
     rows = np.flatnonzero(known)
-    y = np.array([number[words[row]] for row in rows], dtype=np.int64)
+    y = np.array([number[words[int(row)]] for row in rows], dtype=np.int64)
     keep = _once(indices[rows], y, order, where)
     rows, y = rows[keep], y[keep]
     extra = {
-        part: np.array([_word(values[part][row]) for row in rows], dtype=np.str_)
+        part: np.array([_word(values[part][int(row)]) for row in rows], dtype=np.str_)
         for part in ("split", "group")
         if part in values
     }

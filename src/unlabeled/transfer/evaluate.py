@@ -149,7 +149,7 @@ def readings(run: Run, material: Material, quick: bool, seed: int) -> dict[str, 
     }
     for name, make in _plain(run, material, quick, seed).items():
         found[name] = Frozen(material, make).probe
-    search = _search(run, quick)
+    search = search_of(run, quick)
     num_classes = len(material.classes)
 
     def start_trained(rows: NDArray[np.int64], draw: int) -> Classifier:
@@ -183,7 +183,7 @@ def _plain(
     return baselines.for_images(material.train, material.test, pool)
 
 
-def _search(run: Run, quick: bool) -> Search:
+def search_of(run: Run, quick: bool) -> Search:
     """Return what is tried in training: the method's own view first, then a light one."""
     views: tuple[View, ...] = (PLAIN,)
     if run.config.data.kind == "image":

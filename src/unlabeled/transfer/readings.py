@@ -20,7 +20,7 @@ from torch import nn
 
 from unlabeled.transfer import baselines, knn, probe
 from unlabeled.transfer.features import Inputs, of_inputs
-from unlabeled.transfer.training import Classifier, Recipe, scores, train
+from unlabeled.transfer.training import Recipe, scores, train
 from unlabeled.types import View
 
 NAMES = {
@@ -183,17 +183,21 @@ class Trained:
         search: what is tried.
         base: what distinguishes this arm: layer-wise rates, frozen statistics.
         seed: of training.
+        keep: whether the last model is kept in `kept`.
     """
 
     def __init__(
         self,
         known: Known,
-        start: Callable[[NDArray[np.int64], int], Classifier],
+        start: Callable[[NDArray[np.int64], int], nn.Module],
         search: Search,
         base: Mapping[str, Any],
         seed: int,
+        keep: bool = False,
     ) -> None:
         self.known, self.start, self.search, self.seed = known, start, search, seed
+        self.keep = keep
+        self.kept: nn.Module | None = None
         self.base = dict(base)
         self._chosen: dict[int, tuple[Recipe, int]] = {}
 
@@ -225,7 +229,7 @@ class Trained:
     def _stops(self, recipe: Recipe) -> list[int]:
         return [max(1, round(share * recipe.steps)) for share in self.search.lengths]
 
-    def _short(self, model: Classifier, rows: NDArray[np.int64], draw: int) -> Recipe:
+    def _short(self, model: nn.Module, rows: NDArray[np.int64], draw: int) -> Recipe:
         """Choose rate, then view, by short runs."""
         best = replace(self.search.longest(len(rows)), **self.base)
         if not self.search.tried:
@@ -240,15 +244,13 @@ class Trained:
             gained[recipe] = self._judge(model, rows, recipe, draw)
         return max(gained, key=gained.__getitem__)
 
-    def _judge(
-        self, model: Classifier, rows: NDArray[np.int64], recipe: Recipe, draw: int
-    ) -> float:
+    def _judge(self, model: nn.Module, rows: NDArray[np.int64], recipe: Recipe, draw: int) -> float:
         stop = self._stops(recipe)[0]
         for _, averaged in self._train(model, rows, recipe, [stop], draw):
             return self._validate(averaged)[1]
         raise AssertionError("unreachable")
 
-    def _validate(self, model: Classifier) -> tuple[NDArray[np.int64], float]:
+    def _validate(self, model: nn.Module) -> tuple[NDArray[np.int64], float]:
         """Return the guesses of the validation part, and accuracy with likelihood as tie-break."""
         y = self.known.y[self.known.validation]
         logits = scores(model, self.known.train, self.known.validation).astype(np.float64)
@@ -259,7 +261,7 @@ class Trained:
 
     def _train(
         self,
-        model: Classifier,
+        model: nn.Module,
         rows: NDArray[np.int64],
         recipe: Recipe,
         stops: list[int],
@@ -270,7 +272,7 @@ class Trained:
 
     def _run(
         self,
-        model: Classifier,
+        model: nn.Module,
         rows: NDArray[np.int64],
         recipe: Recipe,
         stops: list[int],
@@ -283,6 +285,7 @@ class Trained:
             if gained > best:
                 test = scores(averaged, self.known.test).argmax(axis=1)
                 best, found = gained, (guess, test, stop)
+                self.kept = copy.deepcopy(averaged) if self.keep else None
         assert found is not None
         choices = {
             "rate": recipe.rate,

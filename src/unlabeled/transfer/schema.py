@@ -179,3 +179,6 @@ in the intervals.
 
 Beside it lie `rows.jsonl` and `guesses/`, from which an interrupted evaluation continues.
 """
+
+if __name__ == "__main__":
+    print(document(), end="")

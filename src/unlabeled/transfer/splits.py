@@ -107,7 +107,7 @@ def prepare(
     notes: list[str] = []
     rest, tested, how = _parts(run, labels, test, label_column, seed, notes)
     rest, tested = _same_classes(rest, tested, notes)
-    mask = _validation(rest, seed)
+    mask = validation(rest, seed)
     labelled, checked = rest.take(~mask), rest.take(mask)
     labelled = labelled.take(_cap(labelled.labels.y, per_class, seed))
     if len(tested) > most_test:
@@ -199,7 +199,8 @@ def _same_classes(rest: Part, tested: Part, notes: list[str]) -> tuple[Part, Par
     return rest, tested
 
 
-def _validation(rest: Part, seed: int) -> NDArray[np.bool_]:
+def validation(rest: Part, seed: int) -> NDArray[np.bool_]:
+    """Return which samples validate: those that the table names so, else a fifth of each class."""
     if rest.labels.split is not None:
         named = np.isin(np.char.lower(rest.labels.split), sorted(_VALIDATION))
         if named.any() and len(np.unique(rest.labels.y[~named])) > 1:

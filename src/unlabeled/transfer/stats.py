@@ -104,7 +104,9 @@ def resample(
 def interval(scores: NDArray[np.float64]) -> Interval:
     """Return the mean over draws with a t-interval over draws and items.
 
-    The variance is s^2/n over draws plus the bootstrap variance over items of the mean.
+    The variance is s^2/n over draws plus the bootstrap variance over items of the mean; its
+    degrees of freedom are those of Satterthwaite (1946, doi:10.2307/3002019), n - 1 where the
+    items are no source of doubt.
 
     Args:
         scores: (n, R) of n draws on the test part (column 0) and its copies.
@@ -113,8 +115,9 @@ def interval(scores: NDArray[np.float64]) -> Interval:
     if n < 2:
         return Interval(mean, None, None, n)
     items = float(scores[:, 1:].mean(axis=0).var(ddof=1)) if scores.shape[1] > 2 else 0.0
-    error = math.sqrt(float(scores[:, 0].var(ddof=1)) / n + items)
-    half = float(_stats.t.ppf(0.975, n - 1)) * error
+    draws = float(scores[:, 0].var(ddof=1)) / n
+    freedom = (draws + items) ** 2 * (n - 1) / draws**2 if draws > 0 else math.inf
+    half = float(_stats.t.ppf(0.975, freedom)) * math.sqrt(draws + items)
     return Interval(mean, mean - half, mean + half, n)
 
 

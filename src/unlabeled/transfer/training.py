@@ -107,20 +107,18 @@ def layers(names: Sequence[str]) -> list[int]:
     return found
 
 
-def param_groups(model: Classifier, recipe: Recipe) -> list[dict[str, Any]]:
+def param_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Return groups for AdamW: layer-wise rates, no decay of vectors.
 
     The rate falls by an equal factor a layer, to `recipe.lowest` at the first.
     """
-    named = [(n, p) for n, p in model.encoder.named_parameters() if p.requires_grad]
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     depth = layers([name for name, _ in named])
-    most = max(depth, default=0) or 1
+    most = max(depth, default=0)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for (_, parameter), layer in zip(named, depth, strict=True):
-        scale = recipe.lowest ** (1 - layer / most)
-        groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
-    for parameter in model.head.parameters():
-        groups.setdefault((1.0, parameter.ndim > 1), []).append(parameter)
+    for (name, parameter), layer in zip(named, depth, strict=True):
+        below = 0.0 if name.startswith("head.") else 1 - layer / most if most else 1.0
+        groups.setdefault((recipe.lowest**below, parameter.ndim > 1), []).append(parameter)
     return [
         {"params": found, "scale": scale, "weight_decay": recipe.decay if decays else 0.0}
         for (scale, decays), found in groups.items()
@@ -128,14 +126,14 @@ def param_groups(model: Classifier, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def train(
-    model: Classifier,
+    model: nn.Module,
     inputs: Inputs,
     rows: NDArray[np.int64],
     y: NDArray[np.int64],
     recipe: Recipe,
     seed: int,
     stops: Sequence[int] | None = None,
-) -> Iterator[tuple[int, Classifier]]:
+) -> Iterator[tuple[int, nn.Module]]:
     """Train `model` and yield it, averaged over steps, at each stop.
 
     Args:
@@ -177,7 +175,7 @@ def train(
                 yield step + 1, average
 
 
-def _mode(model: Classifier, recipe: Recipe) -> None:
+def _mode(model: nn.Module, recipe: Recipe) -> None:
     model.train()
     if recipe.frozen_statistics:
         for module in model.modules():

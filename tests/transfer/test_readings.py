@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score
+
+from unlabeled.transfer import baselines, knn, metrics, probe
+
+
+def blobs(count: int, dim: int, classes: int, spread: float = 0.6, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(count) % classes
+    centres = np.random.default_rng(99).normal(size=(classes, dim))
+    return (centres[y] * spread + rng.normal(size=(count, dim))).astype(np.float32), y
+
+
+def naive_knn(train, y, query, classes, k):
+    found = []
+    for q in query:
+        cosine = train @ q / np.linalg.norm(train, axis=1) / np.linalg.norm(q)
+        share = np.zeros(classes)
+        for i in np.argsort(-cosine)[:k]:
+            share[y[i]] += np.exp(cosine[i] / 0.07)
+        found.append(share.argmax())
+    return np.array(found)
+
+
+@pytest.mark.parametrize("k", [1, 5, 20, 100])
+def test_knn_equals_the_naive_loop(k):
+    x, y = blobs(60, 7, 4)
+    queries, _ = blobs(33, 7, 4, seed=1)
+    found = knn.predict(x, y, queries, 4, k)
+    assert (found == naive_knn(x.astype(np.float64), y, queries, 4, min(k, 60))).all()
+
+
+def test_k_is_capped_by_the_labels_and_found_without_others():
+    x, y = blobs(400, 6, 4, spread=0.5)
+    assert knn.choose_k(x[:4], y[:4], 4) == 1
+    assert knn.choose_k(x[:24], y[:24], 4) in (1, 5)
+    assert knn.choose_k(x, y, 4) > 1  # overlapping classes want more than one neighbour
+
+
+@pytest.mark.parametrize(("count", "dim"), [(24, 40), (200, 12)])
+@pytest.mark.parametrize("penalty", [0.01, 1.0])
+def test_probe_equals_scikit_learn(count, dim, penalty):
+    x, y = blobs(count, dim, 3)
+    x = probe.Scaler.fit(x)(x).astype(np.float64)
+    weight, bias = probe.solve(x, y, 3, np.array([penalty]), max_steps=5000, tolerance=1e-8)
+    model = LogisticRegression(C=1 / penalty, tol=1e-9, max_iter=10000).fit(x, y)
+    ours = x @ weight[0] + bias[0]
+    theirs = model.decision_function(x)
+    assert np.allclose(ours - ours.mean(1, keepdims=True), theirs, atol=2e-4)
+
+
+def test_fits_solved_together_equal_fits_alone():
+    x, y = blobs(80, 10, 3)
+    x = x.astype(np.float64) / 10
+    kept = np.stack([np.ones(80), np.arange(80) % 4 > 0]).astype(np.float64)
+    both, _ = probe.solve(x, y, 3, np.array([0.1, 0.3]), kept, max_steps=4000, tolerance=1e-8)
+    rows = kept[1] > 0
+    alone, _ = probe.solve(x[rows], y[rows], 3, np.array([0.3]), max_steps=4000, tolerance=1e-8)
+    assert np.allclose(both[1], alone[0], atol=1e-4)
+
+
+def test_penalty_is_chosen_inside_the_labelled_part():
+    x, y = blobs(30, 5, 3, spread=3.0)
+    noise = np.random.default_rng(0).normal(size=(30, 400)).astype(np.float32)
+    assert probe.choose_penalty(x[:3], y[:3], 3) == probe.DEFAULT_PENALTY
+    assert probe.folds(y[:3], 0) == []
+    masks = probe.folds(y, 0)
+    assert (np.sum(masks, axis=0) == 1).all()
+    assert all(np.bincount(y[m], minlength=3).min() >= 1 for m in masks)
+    scaled = probe.Scaler.fit(np.hstack([x, noise]))(np.hstack([x, noise]))
+    fitted = probe.fit(scaled, y, 3)
+    assert fitted.penalty in probe.PENALTIES
+    assert (fitted.predict(scaled) == y).mean() > 0.9
+
+
+def test_scaler_ignores_units_and_constants():
+    x, _ = blobs(50, 4, 2)
+    x[:, 3] = 7
+    a, b = probe.Scaler.fit(x)(x), probe.Scaler.fit(x * 1000 + 5)(x * 1000 + 5)
+    assert np.allclose(a, b, atol=1e-3)
+    assert (a[:, 3] == 0).all()
+    assert np.isclose(np.square(a).sum(1).mean(), 3 / 4, atol=1e-4)
+    joint = probe.Scaler.fit(x, each=False)
+    assert np.allclose(joint.scale, joint.scale[0])
+
+
+def test_sparse_probe_learns():
+    x, y = blobs(120, 30, 3, spread=1.0)
+    sparse = csr_matrix(np.where(x > 0, x, 0) / 10)
+    model, penalty = baselines.fit_sparse(sparse, y, 0)
+    assert penalty in (1e-3, 1e-2, 1e-1, 1.0)
+    assert (model.predict(sparse) == y).mean() > 0.9
+
+
+def test_metrics_equal_scikit_learn():
+    rng = np.random.default_rng(0)
+    y, guess = rng.integers(0, 4, 50), rng.integers(0, 4, 50)
+    assert metrics.accuracy(guess, y) == pytest.approx(accuracy_score(y, guess))
+    assert metrics.macro_f1(guess, y, 4) == pytest.approx(f1_score(y, guess, average="macro"))
+    assert metrics.headline(np.array([0, 0, 1]), 2) == "accuracy"
+    assert metrics.headline(np.array([0] * 9 + [1]), 2) == "macro_f1"
