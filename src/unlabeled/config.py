@@ -73,6 +73,9 @@ class EncoderConfig(_Frozen):
     )
     patch: int | None = Field(None, ge=1, description="patch edge in pixels (ViTs)")
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth of the student")
+    options: dict[str, Any] = Field(
+        {}, description="arguments for the library's network, such as channels=[32, 64, 128, 256]"
+    )
     pool: Literal["avg", "token"] | None = Field(
         None, description="feature of a ViT: mean of its patches, or the class token"
     )

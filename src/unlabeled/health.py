@@ -62,11 +62,13 @@ class Health:
         method: name, for the words.
         chance: loss of knowing nothing in nats, or None.
         unigram: entropy of single tokens in nats (text), or None.
+        prototypes: K of methods that compare distributions over prototypes, or None.
     """
 
     method: str
     chance: float | None = None
     unigram: float | None = None
+    prototypes: int | None = None
     first: Reading | None = None
     streaks: dict[str, int] = field(default_factory=dict)
 
@@ -98,12 +100,12 @@ class Health:
 
     def _uniform(self, parts: Mapping[str, float]) -> bool:
         """Every sample's target is the uniform distribution: nothing to match."""
-        entropy, classes = parts.get("target_entropy"), parts.get("prototypes")
+        entropy, classes = parts.get("target_entropy"), self.prototypes
         return bool(entropy is not None and classes and entropy > math.log(classes) * 0.9995)
 
     def _constant(self, parts: Mapping[str, float]) -> bool:
         """The mean target has almost no entropy: all samples share one prototype."""
-        entropy, classes = parts.get("entropy"), parts.get("prototypes")
+        entropy, classes = parts.get("entropy"), self.prototypes
         return bool(entropy is not None and classes and entropy < 0.02 * math.log(classes))
 
     def _at_chance(self, loss: float) -> bool:

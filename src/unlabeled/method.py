@@ -75,6 +75,10 @@ class Method(nn.Module):
             {"params": [p for p in trained if p.ndim <= 1], "decay": False},
         ]
 
+    def num_prototypes(self) -> int | None:
+        """Return K of methods that compare distributions over prototypes; health reads it."""
+        return None
+
     def chance(self, batch_size: int) -> float | None:
         """Return the loss (nats) of knowing nothing, if it has a closed form."""
         return None

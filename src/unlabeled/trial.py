@@ -18,7 +18,7 @@ from unlabeled.data.read import Pool
 from unlabeled.modalities.base import Modality
 from unlabeled.plan import Plan
 from unlabeled.prepare import Prepared
-from unlabeled.pretrain import seconds_per_step
+from unlabeled.loop import seconds_per_step
 from unlabeled.runs import build_method, build_modality
 
 FEW = 2048

@@ -14,20 +14,29 @@ from typing import Any
 
 import torch
 
-from unlabeled import checkpoint, config, pretrain
+from unlabeled import checkpoint, config, loop
 from unlabeled.config import RunConfig
 from unlabeled.errors import UnlabeledError
 from unlabeled.journal import read_lines
 
+NARROW = {
+    "name": "timm:resnet18",
+    "small_stem": True,
+    "options": {"channels": [64, 16, 16, 32], "layers": [1, 1, 1, 1]},
+}
 SMALL: dict[str, dict[str, Any]] = {
-    "simclr": {"encoder": {"name": "timm:resnet10t", "small_stem": True}, "method": {}},
+    "simclr": {"encoder": NARROW, "method": {}},
     "mae": {
-        "encoder": {"name": "timm:vit_tiny_patch16_224", "patch": 4},
-        "method": {"decoder_dim": 32, "decoder_depth": 1},
+        "encoder": {
+            "name": "timm:vit_tiny_patch16_224",
+            "patch": 4,
+            "options": {"embed_dim": 48, "depth": 2},
+        },
+        "method": {},
     },
     "dino": {
-        "encoder": {"name": "timm:resnet10t", "small_stem": True},
-        "method": {"out_dim": 64, "local_count": 2},
+        "encoder": NARROW,
+        "method": {"out_dim": 64, "num_local": 2},
     },
     "gpt": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},
     "bert": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
@@ -98,9 +107,9 @@ class Child:
         def work() -> None:
             torch.set_num_threads(1)
             if cfg is not None:
-                pretrain.pretrain(cfg, out, quiet=True)
+                loop.pretrain(cfg, out, quiet=True)
             else:
-                pretrain.resume(out, workers=workers, quiet=True)
+                loop.resume(out, workers=workers, quiet=True)
 
         context = multiprocessing.get_context("fork")
         self.process = context.Process(target=_child, args=(work, out))

@@ -16,7 +16,7 @@ import torch
 
 from tests.conftest import draw_image
 from tests.loop.running import Child, losses, small_config, state_hash, train
-from unlabeled import checkpoint, pretrain
+from unlabeled import checkpoint, loop
 from unlabeled.errors import (
     BusyError,
     ConfigError,
@@ -108,7 +108,7 @@ def test_full_disk_is_survived(
         real(path, data)
 
     monkeypatch.setattr(checkpoint, "_write", full)
-    out = pretrain.pretrain(small_config("gpt", text_folder), tmp_path / "run", quiet=True)
+    out = loop.pretrain(small_config("gpt", text_folder), tmp_path / "run", quiet=True)
     assert "No space left" in (out / "log.txt").read_text()
     assert not list((out / "checkpoints").glob(".tmp-*"))
     assert state_hash(out) == state_hash(done)
@@ -122,7 +122,7 @@ def test_last_save_on_a_full_disk_is_an_error(
 
     monkeypatch.setattr(checkpoint, "_write", full)
     with pytest.raises(WriteError, match="No space left"):
-        pretrain.pretrain(small_config("gpt", text_folder), tmp_path / "run", quiet=True)
+        loop.pretrain(small_config("gpt", text_folder), tmp_path / "run", quiet=True)
 
 
 def test_worker_killed_is_replaced(done: Path, tmp_path: Path, text_folder: Path) -> None:
@@ -170,14 +170,14 @@ def test_lock_is_not_inherited(tmp_path: Path) -> None:
 
 def test_folder_with_a_run_is_not_overwritten(done: Path, text_folder: Path) -> None:
     with pytest.raises(UsageError, match="already holds a run"):
-        pretrain.pretrain(small_config("gpt", text_folder), done, quiet=True)
+        loop.pretrain(small_config("gpt", text_folder), done, quiet=True)
 
 
 def test_output_that_is_a_file(tmp_path: Path, text_folder: Path) -> None:
     """R20."""
     (tmp_path / "run").write_text("x")
     with pytest.raises(WriteError, match="cannot be written"):
-        pretrain.pretrain(small_config("gpt", text_folder), tmp_path / "run", quiet=True)
+        loop.pretrain(small_config("gpt", text_folder), tmp_path / "run", quiet=True)
 
 
 def test_changed_data_is_refused(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
     child.kill(signal.SIGKILL)
     Image.fromarray(draw_image(99)).save(data / "99.png")
     with pytest.raises(DataError, match="had 32 samples, now 33"):
-        pretrain.resume(tmp_path / "run", quiet=True)
+        loop.resume(tmp_path / "run", quiet=True)
 
 
 def test_nan_stops_before_the_update(
@@ -210,7 +210,7 @@ def test_nan_stops_before_the_update(
 
     monkeypatch.setattr(GPT, "loss", poisoned)
     with pytest.raises(TrainingError, match="nothing was updated"):
-        pretrain.pretrain(small_config("gpt", text_folder), tmp_path / "run", quiet=True)
+        loop.pretrain(small_config("gpt", text_folder), tmp_path / "run", quiet=True)
     replay = json.loads((tmp_path / "run" / "replay.json").read_text())
     assert replay["step"] == 13 and len(replay["samples"]) == 8
     saved, _ = checkpoint.newest(tmp_path / "run" / "checkpoints")
@@ -221,7 +221,7 @@ def test_nan_stops_before_the_update(
 
 def test_coupled_samples_refuse_accumulation(tmp_path: Path, image_folder: Path) -> None:
     with pytest.raises(ConfigError, match="would change simclr"):
-        pretrain.pretrain(
+        loop.pretrain(
             small_config("simclr", image_folder, accumulate=2), tmp_path / "run", quiet=True
         )
 

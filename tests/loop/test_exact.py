@@ -11,17 +11,25 @@ import pytest
 from tests.loop.running import SMALL, Child, losses, small_config, state_hash, train
 
 
+class Finished(dict[str, Path]):
+    """Uninterrupted runs by method, made when first asked for."""
+
+    def __init__(self, base: Path, images: Path, texts: Path) -> None:
+        super().__init__()
+        self.base, self.images, self.texts = base, images, texts
+
+    def __missing__(self, method: str) -> Path:
+        data = _data(method, self.images, self.texts)
+        self[method] = train(self.base / method, small_config(method, data))
+        return self[method]
+
+
 @pytest.fixture(scope="session")
 def finished(
     tmp_path_factory: pytest.TempPathFactory, image_folder: Path, text_folder: Path
 ) -> dict[str, Path]:
     """Return an uninterrupted run of each method."""
-    base = tmp_path_factory.mktemp("finished")
-    data = {"gpt": text_folder, "bert": text_folder}
-    return {
-        method: train(base / method, small_config(method, data.get(method, image_folder)))
-        for method in SMALL
-    }
+    return Finished(tmp_path_factory.mktemp("finished"), image_folder, text_folder)
 
 
 def _data(method: str, image_folder: Path, text_folder: Path) -> Path:

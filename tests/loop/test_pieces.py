@@ -206,14 +206,14 @@ def test_readings_have_closed_forms() -> None:
         ({}, Reading(0.0001, 5, 0.999), "one point"),
         ({"projection_spread": 0.001}, Reading(0.5, 5, 0.5), "one point"),
         ({}, Reading(0.5, 1.01, 0.5), "one direction"),
-        ({"target_entropy": math.log(64), "prototypes": 64}, Reading(0.5, 5, 0.5), "uniform"),
-        ({"entropy": 0.01, "prototypes": 64}, Reading(0.5, 5, 0.5), "one prototype"),
+        ({"target_entropy": math.log(64)}, Reading(0.5, 5, 0.5), "uniform"),
+        ({"entropy": 0.01}, Reading(0.5, 5, 0.5), "one prototype"),
     ],
 )
 def test_collapse_is_named_after_some_patience(
     parts: dict[str, float], reading: Reading, word: str
 ) -> None:
-    health = Health("x", first=Reading(0.5, 30, 0.5))
+    health = Health("x", prototypes=64, first=Reading(0.5, 30, 0.5))
     for _ in range(PATIENCE - 1):
         assert health.check(reading, parts, 1.0, 0.1) == []
     assert not health.collapsed()

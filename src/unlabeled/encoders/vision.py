@@ -189,7 +189,7 @@ def _options(config: EncoderConfig, image: ImageConfig) -> dict[str, Any]:
             wanted["fc_norm"] = False  # normalise tokens, then average: tokens stay usable
     if config.drop_path:
         wanted["drop_path_rate"] = config.drop_path
-    return wanted
+    return {**wanted, **config.options}
 
 
 def _accepted(name: str, wanted: dict[str, Any], config: EncoderConfig) -> dict[str, Any]:
@@ -220,6 +220,11 @@ def _accepted(name: str, wanted: dict[str, Any], config: EncoderConfig) -> dict[
 def _refuse_if_asked(name: str, option: str, config: EncoderConfig) -> None:
     """Raise for an option of ours that the network does not know."""
     ours = {"patch_size": "patch", "global_pool": "pool", "drop_path_rate": "drop_path"}
+    if option in config.options:
+        raise ConfigError(
+            f"encoder.options.{option} is no argument of 'timm:{name}'. Leave it out, or choose "
+            f"another encoder."
+        )
     if option in ours:
         given = getattr(config, ours[option])
         raise ConfigError(

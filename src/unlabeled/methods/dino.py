@@ -137,6 +137,10 @@ class DINO(Method):
             group["params"] = [p for p in group["params"] if id(p) not in ours]
         return [*groups, {"params": last, "decay": True, "frozen_until": self.config.frozen_last}]
 
+    def num_prototypes(self) -> int:
+        """Return K."""
+        return self.config.out_dim
+
     def chance(self, batch_size: int) -> float:
         """Return ln K: all prototypes are as likely."""
         return math.log(self.config.out_dim)

@@ -249,7 +249,8 @@ class Watch:
         self.inputs = state.data.watched.to(state.where)
         self.journal = Journal(state.folder / "health.jsonl")
         chance = state.method.chance(state.config.loop.batch)
-        self.health = Health(state.config.method["name"], chance, state.data.unigram)
+        prototypes = state.method.num_prototypes()
+        self.health = Health(state.config.method["name"], chance, state.data.unigram, prototypes)
         self.health.first = read_features(self._features())
         self._replay()
 
@@ -282,7 +283,8 @@ class Watch:
             "spread": reading.spread,
             "effective_rank": reading.effective_rank,
             "mean_cosine": reading.mean_cosine,
-            **{k: parts[k] for k in ("entropy", "target_entropy", "prototypes") if k in parts},
+            "prototypes": self.health.prototypes,
+            **{k: parts[k] for k in ("entropy", "target_entropy") if k in parts},
             "alarms": alarms,
             "streaks": self.health.streaks,
         }
