@@ -20,6 +20,14 @@ CURVES = {  # reading -> score at the counts
     "untrained": (0.15, 0.21, 0.25, 0.33, 0.36, 0.42),
     "pca": (0.17, 0.24, 0.28, 0.36, 0.39, 0.44),
 }
+NAMES = {
+    "knn": "pre-trained k-NN",
+    "probe": "linear probe",
+    "finetune": "fine-tuned",
+    "scratch": "from scratch",
+    "untrained": "untrained + LR",
+    "pca": "PCA + LR",
+}
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -74,39 +82,53 @@ def results(shift: float = 0.0) -> dict[str, Any]:
     for reading, scores in CURVES.items():
         for count, score in zip(COUNTS, scores, strict=True):
             mean = score + (shift if reading in ("knn", "probe", "finetune") else 0)
-            draws = mean + 0.05 / math.sqrt(count) * rng.normal(size=5)
+            draws = (mean + 0.05 / math.sqrt(count) * rng.normal(size=5)).clip(0, 1)
             rows += [
-                {"reading": reading, "labels_per_class": count, "draw": i, "score": float(draw)}
+                {"reading": reading, "labels_per_class": count, "draw": i, "score": float(draw),
+                 "accuracy": float(draw), "macro_f1": float(draw), "validation": float(draw),
+                 "choices": {}, "seconds": 1.0}
                 for i, draw in enumerate(draws)
-            ]
+            ]  # fmt: skip
             wide = 0.055 / count**0.4
             summary.append(
-                {"reading": reading, "labels_per_class": count, "mean": mean,
-                 "low": mean - wide, "high": mean + wide, "n": 5}
+                {"reading": reading, "name": NAMES[reading], "labels_per_class": count,
+                 "mean": mean, "low": mean - wide, "high": mean + wide, "n": 5}
             )  # fmt: skip
     matrix = rng.integers(0, 25, (10, 10))
     matrix[3, 5] = 90
     for i in range(10):
         matrix[i, i] = 380 + 40 * rng.random()
+    shared = {"reading": "finetune", "score": 0.71 + shift, "ours": 50}
+    saved = {
+        "scratch": {"against": "scratch", **shared, "theirs": 208.0, "ratio": 4.16, "low": 3.2,
+                    "high": 5.4, "reached": True, "censored": "", "text": "4.2x (3.2 to 5.4)"},
+        "pca": {"against": "pca", **shared, "theirs": 500.0, "ratio": 10.0, "low": 8.1,
+                "high": None, "reached": False, "censored": "at_least", "text": "at least 10x"},
+    }  # fmt: skip
     return {
         "format": 1,
         "metric": "accuracy",
+        "classes": list(CLASSES),
+        "counts": list(COUNTS),
+        "draws": 5,
+        "seed": 0,
+        "quick": False,
         "rows": rows,
         "summary": summary,
-        "labels_saved": {"scratch": {"ratio": 4.1, "low": 3.2, "high": 5.4, "score": 0.71,
-                                     "ours": 50, "theirs": 208, "censored": ""},
-                         "pca": {"ratio": 10.0, "low": 8.1, "high": None, "score": 0.71,
-                                 "ours": 50, "theirs": 500, "censored": "at_least"}},
-        "verdict": "Pre-training helped: fine-tuned with 50 labels a class it reaches 0.71, for "
-        "which the same network from scratch needs about 208.",
-        "grade": "good",
-        "split": {"train": 5000, "test": 10000, "near_duplicates_across": 0},
-        "notes": ["Scratch was tuned on validation: length and rate."],
+        "ours": "finetune",
+        "labels_saved": {key: {**part, "curve": [part]} for key, part in saved.items()},
+        "differences": {"scratch": {"mean": 0.12, "low": 0.1, "high": 0.14, "n": 5}},
+        "grade": "helped",
+        "verdict": "Pre-training helped: fine-tuned is 12.0 points above from scratch, its closest "
+        "rival, on average. With 50 labels a class it saves 4.2x (95 % interval 3.2 to 5.4) labels "
+        "against from scratch.",
+        "split": {"how": "the test split of the labels", "train": 5000, "validation": 1000,
+                  "test": 10000, "seen_in_pretraining": 0},
+        "notes": ["Rates and lengths of training were chosen on validation samples."],
         "confusion": {"classes": list(CLASSES), "matrix": matrix.tolist(),
-                      "reading": "finetune", "labels_per_class": 50},
-        "mistakes": [{"name": f"test/{i:04d}.png", "truth": CLASSES[i % 10],
-                      "guess": CLASSES[(i + 3) % 10], "confidence": 0.99 - 0.01 * i}
-                     for i in range(8)],
+                      "reading": "finetune", "labels_per_class": 500},
+        "seconds": 600.0,
+        "complete": True,
     }  # fmt: skip
 
 

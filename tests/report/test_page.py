@@ -90,7 +90,7 @@ def test_all_sections_stand_in_order(run: Path) -> None:
 
 def test_verdict_names_labels_saved_with_interval_and_three_commands(run: Path) -> None:
     text = page_of(run).text
-    assert "4.1×" in text
+    assert "4.2×" in text
     assert "95 % interval 3.2 to 5.4" in text
     assert "> 10×" in text
     assert "instead of more than 500" in text
@@ -162,6 +162,28 @@ def test_no_inline_style_or_handler_that_the_policy_would_block(run: Path) -> No
     page = page_of(run)
     assert not page.attribute("style")
     assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+
+
+def test_the_runs_of_these_tests_have_the_form_of_real_ones(run: Path) -> None:
+    from unlabeled.transfer import schema
+
+    results = json.loads((run / "evaluate" / "results.json").read_text())
+    assert schema.check(results).grade == "helped"
+
+
+def test_mistakes_are_shown_where_the_results_hold_them(run: Path) -> None:
+    path = run / "evaluate" / "results.json"
+    mistake = {"name": "a/7.png", "truth": "cat", "guess": "dog", "confidence": 0.987}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mistakes": [mistake]}))
+    assert "a/7.png cat dog 0.987" in page_of(run).text
+
+
+def test_test_samples_seen_in_pretraining_are_told(run: Path) -> None:
+    path = run / "evaluate" / "results.json"
+    results = json.loads(path.read_text())
+    results["split"]["seen_in_pretraining"] = 37
+    path.write_text(json.dumps(results))
+    assert "37 test samples were also pre-trained on" in page_of(run).text
 
 
 def hostile_run(folder: Path, kind: str = "image") -> Path:
@@ -244,7 +266,8 @@ def test_status_changes_the_next_commands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("grade", "word"), [("good", "Helped"), ("mixed", "Uncertain"), ("bad", "Did not help")]
+    ("grade", "word"),
+    [("helped", "Helped"), ("no_clear_difference", "No clear"), ("did_not_help", "Did not help")],
 )
 def test_the_light_follows_the_grade(run: Path, grade: str, word: str) -> None:
     path = run / "evaluate" / "results.json"

@@ -22,7 +22,7 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     new, old = list_runs(tmp_path)
     assert (new.id, old.id) == ("new", "old")
     assert new.score == "0.860 at 500 a class"
-    assert new.saved == 4.1
+    assert new.saved == 4.16
     assert new.method == "simclr"
     assert old.score == "–"
     assert old.steps == 1200

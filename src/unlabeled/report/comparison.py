@@ -49,13 +49,15 @@ def context(folders: Sequence[Folder], place: Path) -> dict[str, Any]:
 
 
 def best(folder: Folder) -> tuple[str, list[dict[str, Any]]] | None:
-    """Return the run's own reading that is best at the most labels."""
-    groups = curves.summary(folder.results or {})
+    """Return the reading by which a run was judged, or its best at the most labels."""
+    results = folder.results or {}
+    groups = curves.summary(results)
     ours = {name: rows for name, rows in groups.items() if curves.is_ours(name)}
     if not ours:
         return None
-    name = max(ours, key=lambda key: float(ours[key][-1]["mean"]))
-    return name, ours[name]
+    judged = results.get("ours")
+    name = judged if judged in ours else max(ours, key=lambda key: float(ours[key][-1]["mean"]))
+    return str(name), ours[str(name)]
 
 
 def best_score(folder: Folder) -> str:
@@ -118,8 +120,8 @@ def _table(evaluated: Sequence[Folder]) -> dict[str, Any]:
     for folder in evaluated:
         found = best(folder)
         for row in found[1] if found is not None else []:
-            name = f"{folder.name}, {curves.reading_name(found[0])}" if found else ""
-            summary.append({**row, "reading": name})
+            name = f"{folder.name}, {curves.name_of(*found)}" if found else ""
+            summary.append({**row, "reading": name, "name": name})
     return sections.label_table({"summary": summary})
 
 

@@ -14,16 +14,16 @@ from unlabeled.report.wording import number, real
 READINGS = {
     "knn": "k-NN",
     "probe": "linear probe",
-    "linear": "linear probe",
     "finetune": "fine-tuned",
     "scratch": "from scratch",
     "untrained": "untrained network",
-    "pca": "PCA of pixels",
-    "histogram": "colour and gradient histograms",
+    "untrained_knn": "untrained k-NN",
+    "pca": "PCA",
+    "histogram": "histograms",
     "tfidf": "TF-IDF",
     "lsa": "LSA",
 }
-_OURS = ("knn", "probe", "linear", "finetune")
+_OURS = ("knn", "probe", "finetune")
 _KNOWN = {
     "step", "progress", "loss", "lr", "grad_norm", "samples_per_second", "data_wait", "seconds",
     "epoch", "time", "memory", "samples_seen", "weight_decay", "prototypes", "entropy",
@@ -92,7 +92,12 @@ def reading_name(reading: str) -> str:
 
 def is_ours(reading: str) -> bool:
     """Say whether a reading uses the pre-trained encoder."""
-    return reading.lower().replace("-", "").startswith(_OURS)
+    return reading in _OURS
+
+
+def name_of(reading: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Return what the evaluation calls a reading, or what a reader does."""
+    return str(rows[0].get("name") or reading_name(reading))
 
 
 def series(records: Sequence[dict[str, Any]], key: str, clock: str = "step") -> list[Point]:
@@ -197,7 +202,7 @@ def curve_line(reading: str, rows: Sequence[dict[str, Any]], look: str) -> Line:
         points.append((x, mean))
         low, high = real(row.get("low")), real(row.get("high"))
         band.append((x, mean if low is None else low, mean if high is None else high))
-    return Line(reading_name(reading), points, band, look, marks=True)
+    return Line(name_of(reading, rows), points, band, look, marks=True)
 
 
 def label_curve(results: dict[str, Any]) -> Chart | None:
@@ -226,34 +231,24 @@ def _span(saved: Saved) -> Span | None:
     return Span(saved.score, saved.ours, saved.theirs, caption)
 
 
-def _first(tree: dict[str, Any], *keys: str) -> float | None:
-    return next((found for key in keys if (found := real(tree.get(key))) is not None), None)
-
-
 def savings(results: dict[str, Any]) -> list[Saved]:
     """Return labels saved against each rival, the from-scratch network first."""
     tree = results.get("labels_saved")
     if not isinstance(tree, dict):
         return []
-    groups = (
-        tree
-        if any(isinstance(part, dict) for part in tree.values())
-        else {str(tree.get("against") or "scratch"): tree}
-    )
     found = []
-    for against, part in groups.items():
+    for against, part in tree.items():
         if not isinstance(part, dict):
             continue
-        ratio = _first(part, "ratio", "factor", "saved", "mean")
         found.append(
             Saved(
                 against=reading_name(str(part.get("against") or against)),
-                ratio=ratio,
-                low=_first(part, "low"),
-                high=_first(part, "high"),
-                score=_first(part, "score", "at_score"),
-                ours=_first(part, "ours", "labels_ours", "our_labels", "at"),
-                theirs=_first(part, "theirs", "labels_theirs", "their_labels"),
+                ratio=real(part.get("ratio")),
+                low=real(part.get("low")),
+                high=real(part.get("high")),
+                score=real(part.get("score")),
+                ours=real(part.get("ours")),
+                theirs=real(part.get("theirs")),
                 censored=str(part.get("censored") or ""),
             )
         )

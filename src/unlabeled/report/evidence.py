@@ -89,6 +89,7 @@ def data_health(folder: Folder) -> dict[str, Any]:
             flat.append((_label(key), plain(value)))
     reasons = Counter(str(line.get("reason") or "no reason recorded") for line in folder.quarantine)
     split = (folder.results or {}).get("split")
+    seen = real(split.get("seen_in_pretraining")) if isinstance(split, dict) else None
     return {
         "facts": flat,
         "reasons": reasons.most_common(8),
@@ -98,7 +99,8 @@ def data_health(folder: Folder) -> dict[str, Any]:
         ],
         "num_bad": len(folder.quarantine),
         "budget": percent(folder.config.get("data", {}).get("bad_budget"), 0),
-        "split": [("split", split)] if isinstance(split, str) and split else pairs(split),
+        "split": pairs(split),
+        "seen": number(seen) if seen else "",
         "damage": folder.damage,
     }
 

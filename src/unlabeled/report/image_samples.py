@@ -29,8 +29,8 @@ _MAP_EDGE, _MAP_THUMB = 960, 28
 class ImageSamples:
     """Draws from the held-out samples of a run; from its pool where few are held out."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.seed = run, run.config.loop.seed
+    def __init__(self, run: Run, step: int) -> None:
+        self.run, self.step, self.seed = run, step, run.config.loop.seed
         self.place = run.folder / "samples"
         self.modality: Any = run.modality()
         indices = run.held_out_indices()
@@ -70,7 +70,7 @@ class ImageSamples:
     def features(self) -> NDArray[np.float32]:
         """Return the features of the samples, (N, D)."""
         with torch.inference_mode():
-            parts = [self.encoder(x).float() for x in self.plain.split(64)]
+            parts = [self.encoder(x).float() for x in torch.split(self.plain, 64)]
         return torch.cat(parts).numpy()
 
     @cached_property
@@ -112,11 +112,17 @@ class ImageSamples:
 
     def masks(self) -> None:
         """Draw what was hidden, what was made of it, and what was there."""
-        from unlabeled.generate import reconstruct
-
-        raws = [self.pool.raw(position)[0] for position in range(min(NUM_SHOWN, len(self.pool)))]
-        made: Any = reconstruct(self.run, raws, self.seed)
-        raise NotImplementedError(type(made).__name__)
+        made = self.method.reconstruct(self.batch(NUM_SHOWN))
+        parts = (made.masked, made.reconstruction, made.original)
+        triples = list(zip(*map(self.pixels, parts), strict=True))
+        rows: list[list[grid.Pixels | None]] = [
+            [image for triple in triples[i : i + 2] for image in triple]
+            for i in range(0, len(triples), 2)
+        ]
+        caption = ""
+        if getattr(self.method.config, "norm_pix", False):
+            caption = "Mean and contrast of hidden patches are the true ones: they are not guessed."
+        self._save("masks", grid.montage(rows, after=[2]), made.original.shape[-1], caption)
 
     def neighbours(self) -> None:
         """Draw queries beside their nearest neighbours."""
@@ -172,6 +178,6 @@ class ImageSamples:
         """Write a picture, whole or not at all, beside what is known of it."""
         draft = self.place / f".{name}.png"
         page.save(draft, "PNG", optimize=True)
-        details = {"caption": caption, "scale": grid.scale_for(edge), **more}
+        details = {"step": self.step, "caption": caption, "scale": grid.scale_for(edge), **more}
         write_json(self.place / f"{name}.json", details)
         draft.replace(Path(self.place) / f"{name}.png")

@@ -108,14 +108,14 @@ def _pieces(
 
 def _draw_missing(folder: Folder) -> dict[str, str]:
     """Draw what RUN/samples lacks; whatever goes wrong becomes a sentence on the page."""
-    keys = pieces.missing(folder.path, folder.kind, folder.method)
+    keys = pieces.missing(folder.path, folder.kind, folder.method, folder.steps)
     if not keys:
         return {}
     try:
         from unlabeled.report.samples import draw_samples
         from unlabeled.runs import Run
 
-        return draw_samples(Run.open(folder.path), keys)
+        return draw_samples(Run.open(folder.path), keys, folder.steps)
     except UnlabeledError as error:
         sentence = f"Not drawn. {error}"
     except Exception as error:

@@ -89,10 +89,15 @@ def learned(kind: str) -> list[Wanted]:
     return [NEIGHBOURS] if kind == "text" else [NEIGHBOURS, PATCHES, MAP]
 
 
-def missing(folder: Path, kind: str, method: str) -> list[str]:
-    """Return the keys of parts that are not in RUN/samples."""
-    wanted = [*saw(kind, method), *learned(kind)]
-    return [part.key for part in wanted if not (folder / "samples" / part.file).is_file()]
+def missing(folder: Path, kind: str, method: str, step: int) -> list[str]:
+    """Return the keys of parts that are not in RUN/samples, or were drawn at another step."""
+    place = folder / "samples"
+    return [
+        part.key
+        for part in (*saw(kind, method), *learned(kind))
+        if not (place / part.file).is_file()
+        or record((place / part.file).with_suffix(".json")).get("step", step) != step
+    ]
 
 
 def show(folder: Folder, wanted: Wanted, problems: Mapping[str, str]) -> Piece:

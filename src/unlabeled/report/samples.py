@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unlabeled.errors import UnlabeledError
+from unlabeled.report import folder
 from unlabeled.report.pieces import missing
 
 if TYPE_CHECKING:
@@ -14,24 +15,28 @@ if TYPE_CHECKING:
 Drawers = dict[str, Callable[[], None]]
 
 
-def draw_samples(run: Run, keys: Sequence[str] | None = None) -> dict[str, str]:
+def draw_samples(
+    run: Run, keys: Sequence[str] | None = None, step: int | None = None
+) -> dict[str, str]:
     """Draw parts of RUN/samples; a part that fails does not stop the others.
 
     Args:
         run: an opened run.
-        keys: parts to draw; those that are absent, by default.
+        keys: parts to draw; those that are absent or of another step, by default.
+        step: how far the run is; what its journal says, by default.
 
     Returns:
         For each part that could not be drawn, a sentence with the reason.
     """
     kind, method = run.config.data.kind, str(run.config.method["name"])
-    keys = list(keys) if keys is not None else missing(run.folder, kind, method)
+    step = folder.read(run.folder).steps if step is None else step
+    keys = list(keys) if keys is not None else missing(run.folder, kind, method, step)
     problems: dict[str, str] = {}
     if not keys:
         return problems
     try:
         (run.folder / "samples").mkdir(exist_ok=True)
-        drawers = _drawers(run, kind)
+        drawers = _drawers(run, kind, step)
     except Exception as error:
         return dict.fromkeys(keys, _sentence(error))
     for key in keys:
@@ -46,16 +51,16 @@ def draw_samples(run: Run, keys: Sequence[str] | None = None) -> dict[str, str]:
     return problems
 
 
-def _drawers(run: Run, kind: str) -> Drawers:
+def _drawers(run: Run, kind: str, step: int) -> Drawers:
     made: Any
     if kind == "image":
         from unlabeled.report.image_samples import ImageSamples
 
-        made = ImageSamples(run)
+        made = ImageSamples(run, step)
     else:
         from unlabeled.report.text_samples import TextSamples
 
-        made = TextSamples(run)
+        made = TextSamples(run, step)
     drawers: Drawers = made.drawers()
     return drawers
 

@@ -16,22 +16,9 @@ from unlabeled.report.svg import draw
 from unlabeled.report.wording import MISSING, number, plain, real
 
 LIGHTS = {
-    "good": ("good", "Helped"),
     "helped": ("good", "Helped"),
-    "green": ("good", "Helped"),
-    "saved": ("good", "Helped"),
-    "yes": ("good", "Helped"),
-    "mixed": ("fair", "Uncertain"),
-    "uncertain": ("fair", "Uncertain"),
-    "unclear": ("fair", "Uncertain"),
-    "amber": ("fair", "Uncertain"),
-    "yellow": ("fair", "Uncertain"),
-    "weak": ("fair", "Uncertain"),
-    "bad": ("poor", "Did not help"),
-    "no": ("poor", "Did not help"),
-    "red": ("poor", "Did not help"),
-    "hurt": ("poor", "Did not help"),
-    "not helped": ("poor", "Did not help"),
+    "no_clear_difference": ("fair", "No clear difference"),
+    "did_not_help": ("poor", "Did not help"),
 }
 
 
@@ -90,8 +77,7 @@ def verdict(folder: Folder) -> dict[str, Any]:
     light, word = "none", "Not yet proven"
     sentence = str(folder.info.get("verdict") or "").strip()
     if results is not None:
-        grade = str(results.get("grade") or "").lower().replace("_", " ")
-        light, word = LIGHTS.get(grade, ("fair", "Evaluated"))
+        light, word = LIGHTS.get(str(results.get("grade")), ("fair", "Evaluated"))
         sentence = str(results.get("verdict") or sentence)
     elif status == "failed":
         light, word = "poor", "Failed"
@@ -105,7 +91,7 @@ def verdict(folder: Folder) -> dict[str, Any]:
         "word": word,
         "sentence": sentence,
         "status": status,
-        "savings": savings,
+        "savings": [saved for saved in savings if saved.ratio is not None],
         "commands": next_commands(folder, light),
         "alarms": alarms(folder),
     }
@@ -152,7 +138,7 @@ def label_table(results: Mapping[str, Any]) -> dict[str, Any]:
     for reading, rows in groups.items():
         found = {float(row["labels_per_class"]): row for row in rows}
         cells = [_cell(found.get(count), best[count]) for count in counts]
-        table.append({"name": curves.reading_name(reading), "ours": curves.is_ours(reading),
+        table.append({"name": curves.name_of(reading, rows), "ours": curves.is_ours(reading),
                       "cells": cells})  # fmt: skip
     return {"counts": [number(count) for count in counts], "rows": table}
 
