@@ -58,8 +58,8 @@ def pretrain(
     Raises:
         UnlabeledError: with a sentence that says what is wrong.
     """
-    from unlabeled.plan import Request, plan
     from unlabeled.loop import pretrain as start
+    from unlabeled.plan import Request, plan
 
     sections = {name: dict(values) for name, values in overrides.items()}
     if seed is not None:

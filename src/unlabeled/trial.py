@@ -15,10 +15,10 @@ import torch
 from unlabeled.config import RunConfig, TextConfig
 from unlabeled.data.find import Source
 from unlabeled.data.read import Pool
+from unlabeled.loop import seconds_per_step
 from unlabeled.modalities.base import Modality
 from unlabeled.plan import Plan
 from unlabeled.prepare import Prepared
-from unlabeled.loop import seconds_per_step
 from unlabeled.runs import build_method, build_modality
 
 FEW = 2048

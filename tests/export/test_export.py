@@ -43,7 +43,7 @@ def test_onnx_has_a_dynamic_batch(image_run, text_run, kind):
     inputs = {x.name: x.shape for x in session.get_inputs()}
     assert all(isinstance(shape[0], str) for shape in inputs.values())
     assert set(inputs) == ({"image"} if kind == "vit" else {"input_ids", "attention_mask"})
-    assert session.get_outputs()[0].name == "embedding"
+    assert session.get_outputs()[0].name == "feature"
     facts = session.get_modelmeta().custom_metadata_map
     if kind == "vit":
         assert json.loads(facts["mean"]) == [0.4, 0.5, 0.6]

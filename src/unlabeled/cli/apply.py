@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unlabeled.cli import checks, show
-from unlabeled.cli.measure import Labels
+from unlabeled.cli.measure import LabelColumn, Labels
 from unlabeled.cli.train import Column, Kind
 from unlabeled.errors import UsageError
 
@@ -21,14 +21,24 @@ Data = Annotated[str, typer.Argument(help="Folder, file or hf://dataset.")]
 def finetune(
     run: RunFolder,
     labels: Labels = None,
+    label_column: LabelColumn = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A short training, not tuned.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split and of training.")] = 0,
 ) -> None:
     """Train a classifier from a few labels."""
     folder = checks.run(run)
-    labels = checks.labels(labels, folder)
-    from unlabeled.api import Encoder
+    labels = checks.labels(labels, folder, label_column)
+    from unlabeled.runs import Run
+    from unlabeled.transfer.finetune import finetune as train
 
-    classifier = Encoder.from_pretrained(folder).finetune(labels=labels)
-    show.say(f"Classifier  {folder}/finetune   ({', '.join(map(str, classifier.classes))})")
+    found = train(Run.open(folder), labels, label_column=label_column, quick=quick, seed=seed)
+    names = ", ".join(found.classes[:10]) + (", ..." if len(found.classes) > 10 else "")
+    show.say(f"{len(found.classes)} classes: {names}")
+    show.say(
+        f"accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} on {found.validation} "
+        "samples set aside (they also chose the training, so slightly too high)"
+    )
+    show.say(f"Classifier  {found.folder}")
     show.next_commands(
         [
             (f"unlabeled predict {run} DATA", "label new data"),

@@ -296,7 +296,5 @@ def labels(given: str | None, folder: Path, label_column: str | None = None) -> 
     if given is not None and not Path(given).exists() and table.is_file():
         known = columns_of(table) if table.suffix != ".txt" else []
         given = f"column:{given}" if given in known else given
-    read_labelled(
-        given, samples, table=data.path, column=data.column, label_column=label_column
-    )
+    read_labelled(given, samples, table=data.path, column=data.column, label_column=label_column)
     return given

@@ -20,6 +20,10 @@ Labels = Annotated[
     ),
 ]
 
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of the labels, where it cannot be guessed.")
+]
+
 
 def evaluate(
     run: Annotated[str, typer.Argument(help="Folder of a run.")],
@@ -32,9 +36,7 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option("--quick", help="About two minutes: fewer counts, nothing tuned.")
     ] = False,
-    label_column: Annotated[
-        str | None, typer.Option(help="Column of the labels, where it cannot be guessed.")
-    ] = None,
+    label_column: LabelColumn = None,
     time: Annotated[
         str | None, typer.Option(help="Train no further network after this time, such as 20m.")
     ] = None,

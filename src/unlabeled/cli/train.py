@@ -199,7 +199,10 @@ def _estimate(planned: Plan) -> None:
     show.table(
         ("measured", "value"),
         [
-            ("parameters", f"{found.encoder / 1e6:.1f} M kept, {found.trained / 1e6:.1f} M trained"),
+            (
+                "parameters",
+                f"{found.encoder / 1e6:.1f} M kept, {found.trained / 1e6:.1f} M trained",
+            ),
             ("memory", f"{found.memory / 2**30:.1f} GB at most, in a few steps"),
             ("time", f"{duration.words(found.seconds)} a step; {found.steps:,} steps in {whole}"),
         ],

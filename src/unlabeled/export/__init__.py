@@ -100,7 +100,7 @@ def _fits(run: Run, to: str, part: str) -> None:
 
 
 def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) -> ExportResult:
-    from unlabeled.export import card, onnx, real, reload, sentence
+    from unlabeled.export import card, code, onnx, real, reload, sentence
 
     readers: dict[str, Callable[[Path, Reference], NDArray[np.float32]]] = {
         "hf": reload.with_transformers,
@@ -121,8 +121,11 @@ def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) 
             sentence.write(draft, given.output.shape[1], given.length)
         found = readers[to](draft, given)
     difference = _difference(found, given, to)
-    usage = _usage(to, part, run.config.data.kind, target)
-    (draft / "README.md").write_text(card.card(run.folder, to, usage, run.info), encoding="utf-8")
+    usage = code.usage(to, part, run.config, target)
+    text = card.card(run.folder, to, usage, run.info, part)
+    (draft / "README.md").write_text(text, encoding="utf-8")
+    for path in draft.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     return ExportResult(target, difference, _reader_name(to), len(given), usage)
 
 
@@ -131,7 +134,7 @@ def _original(run: Run, part: str) -> Any:
         return run.encoder()
     from unlabeled.transfer.finetune import load
 
-    return load(run).eval()
+    return load(run)[0]
 
 
 def _library_folder(run: Run, part: str, target: Path) -> Path:
@@ -179,28 +182,3 @@ def _reader_name(to: str) -> str:
         there = importlib.util.find_spec("sentence_transformers") is not None
         return "sentence_transformers" if there else "transformers and its modules.json"
     return {"hf": "transformers", "timm": "timm", "onnx": "onnxruntime"}[to]
-
-
-def _usage(to: str, part: str, kind: str, path: Path) -> str:
-    """Return code that loads an export."""
-    if to == "timm":
-        classes = "" if part == "finetune" else ", num_classes=0"
-        return (
-            "import timm\n"
-            f'model = timm.create_model("local-dir:{path}", pretrained=True{classes}).eval()'
-        )
-    if to == "onnx":
-        return f'import onnxruntime\nsession = onnxruntime.InferenceSession("{path}/model.onnx")'
-    if to == "sentence-transformers":
-        return (
-            "from sentence_transformers import SentenceTransformer\n"
-            f'model = SentenceTransformer("{path}")'
-        )
-    head = {"image": "ForImageClassification", "text": "ForSequenceClassification"}[kind]
-    model = f"AutoModel{head if part == 'finetune' else ''}"
-    reader = {"image": "AutoImageProcessor", "text": "AutoTokenizer"}[kind]
-    return (
-        f"from transformers import {reader}, {model}\n"
-        f'reader = {reader}.from_pretrained("{path}")\n'
-        f'model = {model}.from_pretrained("{path}").eval()'
-    )

@@ -16,7 +16,7 @@ LIBRARIES = {
 _MANY = 1000
 
 
-def card(folder: Path, to: str, usage: str, info: Mapping[str, Any]) -> str:
+def card(folder: Path, to: str, usage: str, info: Mapping[str, Any], part: str = "encoder") -> str:
     """Return the text of the card.
 
     Args:
@@ -24,40 +24,61 @@ def card(folder: Path, to: str, usage: str, info: Mapping[str, Any]) -> str:
         to: the format, a key of `LIBRARIES`.
         usage: code that loads the export.
         info: content of ``run.json``.
+        part: ``encoder``, or ``finetune`` for its classifier.
     """
     method, kind = str(info.get("method", "unknown")), str(info.get("kind", "unknown"))
-    tags = ["self-supervised", method, kind, "feature-extraction"]
-    front = ["---", f"library_name: {LIBRARIES[to]}", "tags:", *(f"- {tag}" for tag in tags)]
-    if kind == "text" and to != "onnx":
-        front.append(f"pipeline_tag: {_pipeline(to)}")
-    elif kind == "image":
-        front.append("pipeline_tag: image-feature-extraction")
-    results = _results(folder)
+    classes = _json(folder / "finetune" / "classes.json") if part == "finetune" else {}
+    task = _task(to, kind, bool(classes))
+    front = [f"library_name: {LIBRARIES[to]}", f"pipeline_tag: {task}", "tags:"]
+    tags = dict.fromkeys(["self-supervised", method, kind, task])
+    results = _json(folder / "evaluate" / "results.json")
+    what = (
+        f"A classifier of {kind}: an encoder that was pre-trained with `{method}` on unlabelled "
+        f"data, then fine-tuned on {classes.get('train', 'some')} labelled samples."
+        if classes
+        else f"An encoder of {kind}, pre-trained with `{method}` on unlabelled data. "
+        "No label was used."
+    )
     parts = [
-        "\n".join([*front, "---", ""]),
-        f"# {folder.name}\n",
-        f"An encoder for {kind}, pre-trained with `{method}` on unlabelled data; no label was "
-        "used.\n",
+        "\n".join(["---", *front, *(f"- {tag}" for tag in tags), "---", ""]),
+        f"# {folder.name}\n\n{what}\n",
         _verdict(info, results),
         f"## Use\n\n```python\n{usage}\n```\n",
+        _classes(classes),
         _curve(results),
         _training(info),
-        _limits(info, results),
+        _limits(info, results, bool(classes)),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _pipeline(to: str) -> str:
-    return "sentence-similarity" if to == "sentence-transformers" else "feature-extraction"
+def _task(to: str, kind: str, classifier: bool) -> str:
+    """Return the hub's name of what the model does."""
+    if classifier:
+        return f"{kind}-classification"
+    if to == "sentence-transformers":
+        return "sentence-similarity"
+    return "image-feature-extraction" if kind == "image" else "feature-extraction"
 
 
-def _results(folder: Path) -> dict[str, Any]:
-    """Read the evaluation, or nothing where there is none."""
+def _json(path: Path) -> dict[str, Any]:
+    """Read a JSON file, or nothing where there is none."""
     try:
-        found = json.loads((folder / "evaluate" / "results.json").read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _classes(classes: Mapping[str, Any]) -> str:
+    if not classes:
+        return ""
+    names = ", ".join(f"`{name}`" for name in classes["classes"])
+    return (
+        f"## Classes\n\n{names}\n\nAccuracy {classes['accuracy']:.3f}, macro F1 "
+        f"{classes['macro_f1']:.3f} on {classes['validation']} labelled samples set aside, which "
+        "also chose how it was trained.\n"
+    )
 
 
 def _verdict(info: Mapping[str, Any], results: Mapping[str, Any]) -> str:
@@ -114,11 +135,10 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and value > _MANY else str(value)
 
 
-def _limits(info: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    lines = [
-        "It learned from one collection and reflects it; features of other data may be poor.",
-        "It has no classes of its own: put a probe on it, or fine-tune it, with your labels.",
-    ]
+def _limits(info: Mapping[str, Any], results: Mapping[str, Any], classifier: bool) -> str:
+    lines = ["It learned from one collection and reflects it; on other data it may be poor."]
+    if not classifier:
+        lines.append("It has no classes: put a probe on it, or fine-tune it, with your labels.")
     if not results.get("summary"):
         lines.append("It was not evaluated with labels when this card was written.")
     if info.get("status") != "finished":

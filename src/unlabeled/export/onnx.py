@@ -72,7 +72,7 @@ def write(source: Path, target: Path, given: Reference) -> None:
     name = f"AutoModelFor{kind}Classification" if classifier else "AutoModel"
     extra: dict[str, Any] = {} if given.pixels is not None else {"attn_implementation": "eager"}
     model = getattr(transformers, name).from_pretrained(source, **extra).eval()
-    output = "logits" if classifier else "embedding"
+    output = "logits" if classifier else "feature"
     if given.pixels is not None:
         program = _trace(
             ImageFeature(model, classifier), {"image": enlarged(given.pixels, content)}, output
