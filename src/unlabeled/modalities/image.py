@@ -233,7 +233,7 @@ def _scaled(values: NDArray[Any]) -> NDArray[np.uint8]:
         values, top = values - low, max(high - low, 1e-30)
     else:
         top = 65535.0
-    return np.rint(values * (255 / top)).astype(np.uint8)
+    return np.rint(values * 255 / top).astype(np.uint8)
 
 
 def _scaled_float(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -310,7 +310,10 @@ def _planes(raw: NDArray[np.uint8]) -> list[PIL.Image.Image]:
 def _resize(
     planes: list[PIL.Image.Image], box: tuple[int, int, int, int], edge: int
 ) -> NDArray[np.uint8]:
-    """Resize a box of each plane to a square, (edge, edge, C)."""
+    """Resize a box of each plane to a square, (edge, edge, C).
+
+    Cropped first, as torchvision does: `resize(box=...)` would look beyond the box's border.
+    """
     bicubic = PIL.Image.Resampling.BICUBIC
-    parts = [np.asarray(plane.resize((edge, edge), bicubic, box=box)) for plane in planes]
+    parts = [np.asarray(plane.crop(box).resize((edge, edge), bicubic)) for plane in planes]
     return parts[0] if parts[0].ndim == 3 else np.stack(parts, axis=2)
