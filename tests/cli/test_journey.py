@@ -1,0 +1,147 @@
+"""From a folder to an export with the commands that a person types, on toy data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from unlabeled.cli.start import main
+
+TINY = ["encoder.name=timm:test_vit", "encoder.patch=8", "modality.size=16", "loop.batch=16"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, image_folder):
+    folder = tmp_path_factory.mktemp("journey")
+    shutil.copytree(image_folder, folder / "photos")
+    return folder
+
+
+@pytest.fixture
+def tell(place, monkeypatch, capsys):
+    """Type a command in the folder of the journey and return what it printed."""
+    monkeypatch.chdir(place)
+
+    def run(*words, code=0):
+        assert main(list(words)) == code, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def run(place, tell):
+    """Pre-train for three steps, once."""
+    if not (place / "runs").exists():
+        shown = tell("pretrain", "photos", "--method", "simclr", "--steps", "3", *TINY)
+        assert "method.name" in shown
+        assert "asked for" in shown
+        assert "Next  unlabeled evaluate runs/photos-simclr-01 --labels FILE" in shown
+        info = json.loads((place / "runs" / "photos-simclr-01" / "run.json").read_text())
+        assert info["status"] == "finished"
+        assert info["command"].startswith("unlabeled ")
+        assert {"name", "value", "reason"} <= set(info["choices"][0])
+    return "runs/photos-simclr-01"
+
+
+def test_dry_run_measures_and_leaves_nothing(place, tell):
+    before = sorted(place.rglob("*"))
+    shown = tell("pretrain", "photos", "--method", "simclr", "--time", "10m", "--dry-run", *TINY)
+    assert "parameters" in shown
+    assert "a step;" in shown
+    assert sorted(place.rglob("*")) == before
+
+
+def test_printed_configuration_repeats_the_run(place, tell, run):
+    shown = tell("pretrain", "--config", f"{run}/config.toml", "--print-config")
+    assert shown.strip() == (place / run / "config.toml").read_text().strip()
+    other = tell("pretrain", "--config", f"{run}/config.toml", "--print-config", "--seed", "7")
+    assert "seed = 7" in other
+
+
+def test_runs_lists_it(tell, run):
+    shown = tell("runs")
+    assert f"{run}  finished  simclr" in shown
+
+
+def test_a_finished_run_is_not_resumed(place, run, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    assert main(["resume", run]) == 2
+    assert "is finished. Start another from its weights" in capsys.readouterr().err
+
+
+def test_embed_writes_one_row_a_sample(place, tell, run):
+    shown = tell("embed", run, "photos")
+    assert shown.startswith("96 embeddings in embeddings.parquet\n")
+    table = pq.read_table(place / "embeddings.parquet")
+    assert table.column_names == ["name", "embedding"]
+    assert table["name"][0].as_py() == "a/000.png"
+    assert np.isfinite(np.stack(table["embedding"].to_pylist())).all()
+
+
+def test_embed_leaves_out_what_cannot_be_read(place, tell, run):
+    (place / "mixed").mkdir()
+    (place / "mixed" / "bad.png").write_bytes(b"no image")
+    good = next((place / "photos").rglob("*.png"))
+    (place / "mixed" / "good.png").write_bytes(good.read_bytes())
+    shown = tell("embed", run, "mixed", "--out", "mixed.parquet")
+    assert shown.startswith("1 embeddings in mixed.parquet; 1 left out as unreadable (first: bad")
+    (place / "mixed" / "good.png").unlink()
+    tell("embed", run, "mixed", "--out", "none.parquet", code=65)
+    assert not list(place.glob("*none.parquet*"))
+
+
+def test_finetune_predict_and_export_the_classifier(place, tell, run):
+    shown = tell("finetune", run, "--quick")
+    assert "4 classes: a, b, c, d" in shown
+    tell("predict", run, "photos")
+    with (place / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 96
+    assert {row["label"] for row in rows} <= set("abcd")
+    assert all(0.25 <= float(row["score"]) <= 1 for row in rows)
+    shown = tell("export", f"{run}/finetune", "--to", "hf")
+    assert "reloaded with transformers: max |difference| " in shown
+    assert (place / run / "exported" / "hf-classifier" / "classes.json").exists()
+
+
+def test_export_prints_the_difference(place, tell, run):
+    shown = tell("export", run, "--to", "hf,timm")
+    assert shown.count("max |difference|") == 2
+    assert "timm.create_model(" in shown
+
+
+def test_wrong_labels_are_a_sentence(place, run, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    (place / "labels.csv").write_text("file,lab\nnowhere.png,x\n")
+    assert main(["evaluate", run, "--labels", "label.csv"]) == 2
+    assert capsys.readouterr().err.startswith("label.csv does not exist. Did you mean 'labels.csv'")
+    assert main(["evaluate", run, "--labels", "labels.csv"]) == 2
+    assert "labels.csv" in capsys.readouterr().err
+    assert main(["evaluate", run, "--counts", "few"]) == 2
+    assert capsys.readouterr().err.startswith("'few' are no label counts.")
+
+
+def test_inspect_and_methods_propose_what_comes_next(tell):
+    assert "Next  unlabeled pretrain photos --dry-run" in tell("inspect", "photos")
+    shown = tell("methods")
+    assert "arXiv:" in shown
+    assert "method.temperature" in tell("methods", "simclr")
+
+
+def test_doctor_says_what_to_do(tell, monkeypatch):
+    from unlabeled import doctor
+
+    shown = tell("doctor")
+    assert "python" in shown
+    assert "bf16" in shown
+    monkeypatch.setattr(doctor, "requirements", lambda: ["torch>=99", "nosuchpackage>=1"])
+    shown = tell("doctor", code=1)
+    assert "but >=99 is needed\n" in shown
+    assert 'Run: pip install "nosuchpackage>=1"' in shown
+    assert "2 to mend." in shown
