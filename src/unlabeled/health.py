@@ -35,6 +35,20 @@ class Reading:
     mean_cosine: float
 
 
+def spread(x: Tensor) -> Tensor:
+    """Return the mean standard deviation per dimension of unit rows, times sqrt(D).
+
+    Args:
+        x: (N, D), N >= 2.
+
+    Returns:
+        Scalar without gradient: 1 where rows fill the sphere, 0 where all are one point
+        (Chen and He, 2021, arXiv:2011.10566, section 4.1, times sqrt(D)).
+    """
+    z = F.normalize(x.detach().float(), dim=-1)
+    return z.std(dim=0, correction=0).mean() * math.sqrt(z.shape[1])
+
+
 def read_features(features: Tensor) -> Reading:
     """Measure features, (N, D) with N >= 2.
 
@@ -46,12 +60,11 @@ def read_features(features: Tensor) -> Reading:
     """
     z = F.normalize(features.float(), dim=1)
     count = len(z)
-    spread = float(z.std(dim=0, correction=0).mean() * math.sqrt(z.shape[1]))
     values = torch.linalg.svdvals(features.float())
     share = values / values.sum().clamp_min(1e-12) + 1e-7
     rank = float(torch.exp(-(share * share.log()).sum()))
     cosine = float((z.sum(0).square().sum() - count) / (count * (count - 1)))
-    return Reading(spread, rank, cosine)
+    return Reading(float(spread(features)), rank, cosine)
 
 
 @dataclass

@@ -66,8 +66,9 @@ class Method(nn.Module):
     def param_groups(self) -> list[dict[str, Any]]:
         """Return groups for the optimiser: vectors and biases are not decayed.
 
-        A group may hold, beside ``params``: ``decay`` (bool), ``lr_scale`` (float), and
-        ``frozen_until`` (progress in [0, 1] before which its gradients are dropped).
+        A group may hold, beside ``params``: ``decay`` (bool), ``lr_scale`` (float),
+        ``steady`` (bool: its rate keeps its peak throughout), and ``frozen_until`` (progress in
+        [0, 1] before which its gradients are dropped).
         """
         trained = [p for p in self.parameters() if p.requires_grad]
         return [

@@ -84,7 +84,8 @@ class Optim:
         end = config.weight_decay if config.weight_decay_end is None else config.weight_decay_end
         decay = cosine(config.weight_decay, end, progress)
         for group in self._groups():
-            group["lr"] = group["peak"] * share * group.get("lr_scale", 1.0)
+            steady = 1.0 if group.get("steady") else share
+            group["lr"] = group["peak"] * steady * group.get("lr_scale", 1.0)
             group["weight_decay"] = decay if group.get("decay", True) else 0.0
         return config.lr * share
 

@@ -82,9 +82,10 @@ class Loss(NamedTuple):
 
     Args:
         total: scalar with gradient, fp32.
-        parts: detached scalars for the journal. Health reads some by name:
-            `entropy` (nats, of the mean target distribution) and `target_entropy`
-            (nats, mean over samples) of methods with prototypes.
+        parts: detached scalars for the journal. Some are read by name: `targets` (how many
+            targets the mean was taken over, where samples differ in it) by the loop;
+            `projection_spread` (see `health.spread`), `entropy` (nats, of the mean target
+            distribution) and `target_entropy` (nats, mean over samples) by health.
     """
 
     total: Tensor

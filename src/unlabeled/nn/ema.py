@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import TypeVar
 
 import torch
@@ -36,12 +35,3 @@ def ema_update(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     slow = [p.detach() for p in teacher.parameters()]
     fast = [p.detach() for p in student.parameters()]
     torch._foreach_lerp_(slow, fast, 1 - momentum)
-
-
-def cosine(start: float, end: float, progress: float) -> float:
-    """Go from `start` to `end` along half a cosine.
-
-    >>> cosine(0.9, 1.0, 0.0), round(cosine(0.9, 1.0, 0.5), 3), cosine(0.9, 1.0, 1.0)
-    (0.9, 0.95, 1.0)
-    """
-    return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
