@@ -22,7 +22,7 @@ def _light(monkeypatch):
         module,
         "search_of",
         lambda run, quick: readings.Search(
-            (View(extent=(0.7, 1.0)),), rates=(1e-3, 1e-2), epochs=1, fewest=12, most=12
+            (View(extent=(0.7, 1.0)),), rates=(1e-3, 1e-2), epochs=1, fewest=6, most=6
         ),
     )
 
@@ -37,7 +37,7 @@ def whole(tmp_path_factory) -> tuple[Path, dict]:
             module,
             "search_of",
             lambda run, quick: readings.Search(
-                (View(extent=(0.7, 1.0)),), rates=(1e-3, 1e-2), epochs=1, fewest=12, most=12
+                (View(extent=(0.7, 1.0)),), rates=(1e-3, 1e-2), epochs=1, fewest=6, most=6
             ),
         )
         return folder, evaluate(PlantedRun(folder), None, counts=[1, 5, 20], draws=3)

@@ -1,0 +1,135 @@
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
+
+from unlabeled import encoders
+from unlabeled.config import DataConfig, EncoderConfig, ImageConfig, RunConfig, TextConfig
+from unlabeled.data.find import find
+from unlabeled.data.text import prepare_text
+from unlabeled.errors import UsageError
+from unlabeled.modalities.image import Image
+from unlabeled.transfer import evaluate as module
+from unlabeled.transfer import readings
+from unlabeled.transfer.features import Inputs
+from unlabeled.transfer.finetune import finetune, load
+from unlabeled.types import PLAIN, View
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    def search(run, quick):
+        view = PLAIN if run.config.data.kind == "text" else View(extent=(0.7, 1.0))
+        steps = 30 if run.config.data.kind == "text" else 2
+        return readings.Search((view,), (2e-3,), (1.0,), epochs=1, fewest=steps, most=steps)
+
+    monkeypatch.setattr(module, "search_of", search)
+
+
+@dataclass
+class SmallRun:
+    """A run whose encoder is fresh, but real."""
+
+    folder: Path
+    config: RunConfig
+    vocab: object = None
+    made: list = field(default_factory=list)
+
+    def source(self):
+        return find(self.config.data.path, self.config.data.kind, self.config.data.column)
+
+    def modality(self):
+        return self.vocab or Image(self.config.modality)
+
+    def encoder(self):
+        torch.manual_seed(0)
+        size = getattr(self.vocab, "vocab_size", None)
+        return encoders.build(self.config.encoder, self.config.modality, size).eval()
+
+
+def images(folder: Path, path: Path, **encoder) -> SmallRun:
+    return SmallRun(
+        folder,
+        RunConfig(
+            data=DataConfig(path=str(path), kind="image"),
+            modality=ImageConfig(size=16, channels=3),
+            encoder=EncoderConfig(**encoder),
+            method={"name": "simclr"},
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"name": "timm:vit_tiny_patch16_224", "patch": 8},
+        {"name": "timm:resnet18", "small_stem": True},
+    ],
+)
+def test_an_image_classifier_opens_in_timm_and_transformers(tmp_path, image_folder, encoder):
+    run = images(tmp_path, image_folder, **encoder)
+    found = finetune(run)
+    assert found.classes == list("abcd")
+    assert 0 <= found.accuracy <= 1
+    assert found.validation == 20
+    record = json.loads((tmp_path / "finetune" / "classes.json").read_text())
+    assert record["classes"] == found.classes
+    model, classes = load(run)
+    inputs = Inputs(run.source(), range(5), run.modality())
+    with torch.no_grad():
+        ours = model(inputs.plain(slice(0, 5)))
+        assert torch.allclose(ours, found.model(inputs.plain(slice(0, 5))), atol=1e-4)
+        if not encoder.get("small_stem"):
+            folder = str(tmp_path / "finetune")
+            theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+            assert torch.allclose(ours, theirs(inputs.plain(slice(0, 5))), atol=1e-4)
+            other = AutoModelForImageClassification.from_pretrained(folder).eval()
+            assert torch.allclose(ours, other(inputs.plain(slice(0, 5))).logits, atol=1e-4)
+    assert classes == found.classes
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_a_text_classifier_opens_in_transformers(tmp_path, family):
+    rng = np.random.default_rng(0)
+    words = {"good": ["fine", "lovely", "great"], "bad": ["poor", "dull", "awful"]}
+    rows = ["text,label"]
+    for number in range(60):
+        kind = ("good", "bad")[number % 2]
+        rows.append(
+            " ".join(rng.choice([*words[kind], "the", "film", str(number)], 9)) + f",{kind}"
+        )
+    table = tmp_path / "films.csv"
+    table.write_text("\n".join(rows))
+    config = TextConfig(
+        tokenizer="wordpiece" if family == "bert" else "bpe", vocab_size=300, length=16
+    )
+    *_, text, _ = prepare_text(find(str(table), "text", "text"), config, tmp_path, 0, 0.1)
+    run = SmallRun(
+        tmp_path,
+        RunConfig(
+            data=DataConfig(path=str(table), kind="text", column="text"),
+            modality=config,
+            encoder=EncoderConfig(name=f"hf:{family}-1x32h2"),
+            method={"name": "bert"},
+        ),
+        text,
+    )
+    found = finetune(run)
+    assert found.classes == ["bad", "good"]
+    assert found.accuracy > 0.7
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "finetune").eval()
+    assert model.config.id2label == {0: "bad", 1: "good"}
+    x = Inputs(run.source(), range(5), text, 16).plain(slice(0, 5))
+    with torch.no_grad():
+        theirs = model(input_ids=x[:, 0], attention_mask=(x[:, 1] >= 0).long()).logits
+        assert torch.allclose(theirs, load(run)[0](x), atol=1e-4)
+
+
+def test_without_a_classifier_a_sentence_says_how(tmp_path, image_folder):
+    with pytest.raises(UsageError, match="unlabeled finetune"):
+        load(images(tmp_path, image_folder, name="timm:resnet10t"))
