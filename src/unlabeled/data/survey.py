@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.errors import DataError
-from unlabeled.modalities.decode import Damage, clean, decode, decoded, pieces, refuse
+from unlabeled.modalities.decode import Damage, clean, decode, pieces, refuse
 
 GOOD, EMPTY, BAD, COPY = range(4)
 
@@ -24,8 +24,8 @@ GOOD, EMPTY, BAD, COPY = range(4)
 class Documents(Protocol):
     """What is asked of a source of documents.
 
-    A source of large files may also offer ``stream(index) -> BinaryIO | None``, which is then
-    read piece by piece.
+    A source of large files may also offer ``pieces(index) -> Iterator[str]``, which is then read
+    piece by piece.
     """
 
     @property
@@ -49,17 +49,17 @@ def read(source: Documents, index: int, damage: Damage | None = None) -> Iterato
         DataError: it cannot be read.
     """
     damage = damage if damage is not None else Damage()
-    opener = getattr(source, "stream", None)
-    stream: BinaryIO | None = opener(index) if opener is not None else None
-    if stream is not None:
-        with stream:
-            for text in decoded(stream, damage):
-                yield from pieces(text)
-        return
+    opener = getattr(source, "pieces", None)
+    texts: Iterator[str] = opener(index) if opener is not None else iter([_whole(source, index)])
+    for text in texts:
+        damage.replaced += text.count("\N{REPLACEMENT CHARACTER}")
+        for piece in pieces(text):
+            yield clean(piece, damage)
+
+
+def _whole(source: Documents, index: int) -> str:
     payload = source.payload(index)
-    text = decode(payload) if isinstance(payload, bytes) else str(payload)
-    for piece in pieces(text):
-        yield clean(piece, damage)
+    return decode(payload) if isinstance(payload, bytes) else str(payload)
 
 
 @dataclass

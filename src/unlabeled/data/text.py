@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.config import TextConfig
-from unlabeled.modalities import tokenizer as tokenizers
 from unlabeled.data.survey import BAD, COPY, EMPTY, Documents, Survey, quarantine, read, survey
 from unlabeled.data.tokens import TokenRows, checksum
 from unlabeled.data.tokenwriter import KEPT_BYTES, write_tokens
 from unlabeled.errors import DataError
+from unlabeled.modalities import tokenizer as tokenizers
 from unlabeled.modalities.text import Text
 from unlabeled.rng import mix
 
@@ -172,7 +172,9 @@ def prepare_text(
         part.verify()
     for name, value in statistics["tokenizer"].items():
         if checksum(folder / "tokenizer" / name) != value:
-            raise DataError(f"{folder / 'tokenizer' / name} was changed after the tokens were made.")
+            raise DataError(
+                f"{folder / 'tokenizer' / name} was changed after the tokens were made."
+            )
     return rows, rows_held_out, Text(config, folder / "tokenizer"), statistics
 
 

@@ -97,26 +97,61 @@ def embed(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
     return found
 
 
-def blocks(model: Any, x: Tensor, layout: Layout) -> Tensor:
-    """Run the stack and its last norm, (B, T, D) -> (B, T, D)."""
+def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -> Tensor:
+    """Run the stack and its last norm, (B, T, D) -> (B, T, D).
+
+    Args:
+        model: the bare model.
+        x: embeddings.
+        layout: where documents lie.
+        where: (S,) index into the B T tokens: what follows the last attention is computed there
+            alone, and (S, D) returned.
+    """
     kind = model.config.model_type
-    if kind == "bert":
-        for layer in model.encoder.layer:
-            x = layer(x, layout=layout)
-        return x
-    if kind == "gpt2":
-        for layer in model.h:
-            x = layer(x, layout=layout)
-        return torch.as_tensor(model.ln_f(x))
+    layers = {"bert": lambda: model.encoder.layer, "gpt2": lambda: model.h}
+    stack = layers.get(kind, lambda: model.layers)()
+    options: dict[str, Any] = {"layout": layout}
+    turns: dict[Any, Any] = {}
     if kind == "modernbert":
-        turns = {
-            name: model.rotary_emb(x, layout.positions, name)
-            for name in set(model.config.layer_types)
-        }
-        for layer in model.layers:
-            x = layer(x, position_embeddings=turns[layer.attention_type], layout=layout)
-        return torch.as_tensor(model.final_norm(x))
-    turn = model.rotary_emb(x, layout.positions)
-    for layer in model.layers:
-        x = layer(x, position_embeddings=turn, layout=layout)
-    return torch.as_tensor(model.norm(x))
+        names = set(model.config.layer_types)
+        turns = {name: model.rotary_emb(x, layout.positions, name) for name in names}
+    elif kind == "llama":
+        options["position_embeddings"] = model.rotary_emb(x, layout.positions)
+    for layer in stack[:-1] if where is not None else stack:
+        if turns:
+            options["position_embeddings"] = turns[layer.attention_type]
+        x = layer(x, **options)
+    if where is not None:
+        if turns:
+            options["position_embeddings"] = turns[stack[-1].attention_type]
+        x = _LAST[kind](stack[-1], x, where, options)
+    norm = {"gpt2": "ln_f", "modernbert": "final_norm", "llama": "norm"}.get(kind)
+    return torch.as_tensor(getattr(model, norm)(x)) if norm else x
+
+
+def _at(x: Tensor, where: Tensor) -> Tensor:
+    return x.flatten(0, 1)[where]
+
+
+def _bert_last(layer: Any, x: Tensor, where: Tensor, options: dict[str, Any]) -> Tensor:
+    seen, _ = layer.attention.self(x, **options)
+    attended = layer.attention.output(_at(seen, where), _at(x, where))
+    return torch.as_tensor(layer.feed_forward_chunk(attended))
+
+
+def _modernbert_last(layer: Any, x: Tensor, where: Tensor, options: dict[str, Any]) -> Tensor:
+    seen, _ = layer.attn(layer.attn_norm(x), **options)
+    x = _at(x, where) + _at(seen, where)
+    return torch.as_tensor(x + layer.mlp(layer.mlp_norm(x)))
+
+
+def _whole_last(layer: Any, x: Tensor, where: Tensor, options: dict[str, Any]) -> Tensor:
+    return _at(layer(x, **options), where)
+
+
+_LAST = {
+    "bert": _bert_last,
+    "modernbert": _modernbert_last,
+    "gpt2": _whole_last,
+    "llama": _whole_last,
+}

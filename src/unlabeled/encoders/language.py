@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import Tensor
 
 from unlabeled.config import EncoderConfig, TextConfig
 from unlabeled.encoders import families
@@ -86,13 +86,23 @@ class Language(Encoder):
     def blocks(self, tokens: Tensor, layout: Any = None) -> Tensor:
         """Let tokens attend inside their documents; without a layout a row is one document."""
         if layout is None:
-            layout = Layout.of(torch.zeros(tokens.shape[:2], dtype=torch.long, device=tokens.device))
+            layout = Layout.of(tokens.new_zeros(tokens.shape[:2], dtype=torch.long))
         return families.blocks(self.model, tokens, layout)
 
     def tokens(self, x: Tensor) -> Tensor:
         """Return all contextual tokens, (B, T, D)."""
         layout = self.layout(x)
         return self.blocks(self.embed(x, layout), layout)
+
+    def tokens_at(self, x: Tensor, where: Tensor) -> Tensor:
+        """Return contextual tokens at some places only, (S, D), which costs less.
+
+        Args:
+            x: (B, 2 or more, T).
+            where: (S,) index into the B T tokens of all rows.
+        """
+        layout = self.layout(x)
+        return families.blocks(self.model, self.embed(x, layout), layout, where)
 
     def pool(self, tokens: Tensor, layout: Layout | None = None) -> Tensor:
         """Average the tokens that are no padding, (B, T, D) -> (B, D)."""

@@ -43,3 +43,19 @@ def require_tiles(encoder: Any, modality: Any, view: View) -> None:
             f"{max(1, round(edge / encoder.patch)) * encoder.patch / encoder.blueprint.size}, "
             f"or another encoder.patch."
         )
+
+
+def require_attention(method: str, encoder: Encoder, causal: bool) -> None:
+    """Refuse an encoder whose tokens see too much or too little.
+
+    Raises:
+        ConfigError: names what would work.
+    """
+    if encoder.modality == "text" and encoder.causal == causal:
+        return
+    wanted = "see only what came before" if causal else "see both sides"
+    fitting = "hf:gpt2-mini, hf:llama-mini" if causal else "hf:bert-mini, hf:modernbert-mini"
+    raise ConfigError(
+        f"{method} needs an encoder whose tokens {wanted}, and '{encoder.name}' is none. "
+        f"Choose encoder.name from {fitting}, ..., or method {'bert' if causal else 'gpt'}."
+    )

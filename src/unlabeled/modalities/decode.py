@@ -6,10 +6,8 @@ Imports neither torch nor tokenizers, so that looking at a folder is instant.
 from __future__ import annotations
 
 import codecs
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from unlabeled.errors import DataError
 
@@ -78,22 +76,6 @@ def clean(text: str, damage: Damage) -> str:
     return text
 
 
-def decoded(stream: BinaryIO, damage: Damage, size: int = PIECE) -> Iterator[str]:
-    """Yield the text of a binary stream in pieces, holding no more than one in memory."""
-    head = stream.read(size)
-    encoding, mark = detect(head[:1024])
-    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    block = head[mark:]
-    while True:
-        text = decoder.decode(block, final=not block)
-        damage.replaced += text.count(_REPLACEMENT) - block.count(b"\xef\xbf\xbd")
-        if text:
-            yield clean(text, damage)
-        if not block:
-            return
-        block = stream.read(size)
-
-
 def decode(data: bytes) -> str:
     """Decode one document.
 
@@ -103,8 +85,10 @@ def decode(data: bytes) -> str:
     >>> decode(b"caf\\xc3\\xa9 au lait \\xff!")
     'café au lait \ufffd!'
     """
-    damage = Damage()
-    text = "".join(decoded(io.BytesIO(data), damage))
+    encoding, mark = detect(data[:1024])
+    text, damage = data[mark:].decode(encoding, "replace"), Damage()
+    damage.replaced += text.count(_REPLACEMENT) - data.count(_REPLACEMENT.encode())
+    text = clean(text, damage)
     refuse(damage)
     return text
 

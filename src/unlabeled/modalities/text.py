@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlabeled.config import TextConfig
-from unlabeled.modalities.decode import PIECE, Damage, clean, decode
 from unlabeled.errors import DataError
 from unlabeled.modalities.base import Modality
+from unlabeled.modalities.decode import PIECE, Damage, clean, decode
 from unlabeled.types import View
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ class Text(Modality):
         self.closes: list[int] = [edge] if paired else []
         self.opens: list[int] = [tokenizer.cls_token_id] if paired else [edge] * (edge is not None)
         self.special_ids: tuple[int, ...] = tuple(sorted(set(tokenizer.all_special_ids)))
-        self._words: Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the tokenizer out: workers cut rows that are tokens already."""
@@ -104,8 +103,7 @@ class Text(Modality):
         length = length or self.config.length
         limit = max(PIECE, 16 * length)
         bodies = self.encode([clean(text[:limit], Damage()) for text in texts])
-        opens = self.opens if self.starts_documents or not self.closes else []
-        opens = opens if self.starts_documents else []
+        opens = self.opens if self.starts_documents else []
         closes = self.closes if self.starts_documents else []
         room = length - len(opens) - len(closes)
         rows = [[*opens, *body[:room], *closes] or self.opens or [0] for body in bodies]
@@ -117,17 +115,24 @@ class Text(Modality):
             x[number, 1, : len(row)] = 0
         return x  # (B, 2, T)
 
-    def begins_word(self) -> Tensor:
-        """Return for each token whether a word begins with it, (K,) bool."""
-        if self._words is None:
-            words = self.tokenizer.convert_ids_to_tokens(list(range(self.vocab_size)))
-            if any(word.startswith("##") for word in words):
-                begins = [not word.startswith("##") for word in words]
-            else:
-                begins = [not word[:1].isalpha() or word.startswith("Ġ") for word in words]
-            self._words = torch.tensor(begins)
-            self._words[list(self.special_ids)] = True
-        return self._words
+    def word_edges(self) -> Tensor:
+        """Return for each token whether it begins a word, and whether a word may go on after it.
+
+        Returns:
+            (2, K) bool. A token is inside a word if it does not begin one and the token before it
+            lets it go on.
+        """
+        words = self.tokenizer.convert_ids_to_tokens(list(range(self.vocab_size)))
+        if any(word.startswith("##") for word in words):
+            begins = [not word.startswith("##") for word in words]
+            goes_on = [True] * len(words)
+        else:
+            begins = [not word[:1].isalnum() for word in words]
+            goes_on = [word[-1:].isalnum() for word in words]
+        edges = torch.tensor([begins, goes_on])
+        special = list(self.special_ids)
+        edges[0, special], edges[1, special] = True, False
+        return edges
 
     def read(self, payload: Any) -> NDArray[np.int32]:
         """Return the row: a row of tokens is itself, a document becomes one padded row."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from unlabeled.nn.precision import full, no_autocast
 
 HEADS = {
     "bert": ("cls",),
@@ -33,12 +35,13 @@ class TokenHead(nn.Module):
         return tokens
 
 
-def cross_entropy_sum(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the summed cross-entropy in nats, computed in fp32.
+def cross_entropy(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
+    """Return the cross-entropy in nats, computed in fp32; targets below 0 cost nothing.
 
     Args:
         logits: (S, K), any precision.
-        targets: (S,) int64.
+        targets: (S,) int64; -1 where nothing is to be predicted.
+        reduction: ``sum`` or ``none``.
     """
-    with torch.autocast(logits.device.type, enabled=False):
-        return nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
+    with no_autocast(logits):
+        return F.cross_entropy(full(logits), targets, ignore_index=-1, reduction=reduction)
