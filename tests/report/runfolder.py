@@ -144,7 +144,7 @@ def image_samples(folder: Path) -> None:
     picture(folder / "views.png", 32 * 7 + 12, 32 * 8 + 14)
     picture(folder / "masks.png", 32 * 12, 32 * 4, 1)
     picture(folder / "patches.png", 64 * 8, 128, 2)
-    picture(folder / "map.png", 1000, 1000, 3)
+    picture(folder / "map.png", 480, 480, 3)
     picture(folder / "neighbours.png", 32 * 6 + 10, 32 * 12, 4)
     near = [{"name": f"photos/{i}.png", "similarity": 0.93 - 0.02 * i} for i in range(5)]
     queries = [{"name": f"photos/q{i}.png", "neighbours": near} for i in range(12)]

@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from runfolder import make_run, write_lines
 
+from tests.report.runfolder import make_run, write_lines
 from unlabeled import report
 from unlabeled.errors import UsageError, WriteError
 from unlabeled.report.page import _RUN_SECTIONS

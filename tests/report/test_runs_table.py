@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from runfolder import make_run
 
+from tests.report.runfolder import make_run
 from unlabeled.errors import UsageError
 from unlabeled.report import list_runs
 from unlabeled.report.runs_table import COLUMNS, as_json, plain_text, table

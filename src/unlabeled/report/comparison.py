@@ -146,7 +146,7 @@ def _overlays(
                 lines.append(Line(folder.name, points, look=f"run-{i % _NUM_LOOKS}"))
         if lines:
             zero = key not in ("loss",)
-            figures.append(sections.wide_figure(Chart(title, lines, zero=zero)))
+            figures.append(sections.wide_figure(Chart(title, lines, zero=zero), 280))
     return figures
 
 

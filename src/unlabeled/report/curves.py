@@ -159,11 +159,11 @@ def monitors(folder: Folder) -> list[Chart]:
     """Return the charts of the collapse monitors with their analytic reference levels."""
     dim, count = folder.dim, prototypes(folder)
     even = [(1.0, "evenly spread on the sphere")]
-    ranks = [(float(dim), f"{dim} dimensions")] if dim else []
+    used = f"directions in use{f', of {dim}' if dim else ''}; 1 is collapse"
     chance = [(math.log(count), f"ln {number(count)}: uniform")] if count else []
     wanted = [
         ("spread", "Feature spread", "deviation per dimension × √D; 0 is collapse", even, True),
-        ("effective_rank", "Effective rank", "directions in use; 1 is collapse", ranks, True),
+        ("effective_rank", "Effective rank", used, [], True),
         ("mean_cosine", "Mean cosine of two samples", "1 is collapse",
          [(1.0, "all samples alike")], True),
         ("entropy", "Entropy of the mean target", "0 is one prototype for all", chance, True),

@@ -9,7 +9,7 @@ from typing import Any
 
 from unlabeled.report.folder import Folder
 from unlabeled.report.pictures import Picture, picture, record, short
-from unlabeled.report.wording import number, percent, real
+from unlabeled.report.wording import MISSING, percent, real
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +147,21 @@ def _near(query: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "name": str(other.get("name", "")),
             "text": short(other.get("text", "")),
-            "similarity": number(other.get("similarity"), 2),
+            "similarity": _cosine(other.get("similarity")),
         }
         for other in (others if isinstance(others, list) else [])
         if isinstance(other, dict)
     ]
+
+
+def _cosine(value: Any) -> str:
+    found = real(value)
+    return MISSING if found is None else f"{found:.2f}"
+
+
+def _share(value: Any) -> str:
+    found = real(value) or 0.0
+    return "<1 %" if found < 0.005 else percent(found, 0)
 
 
 def _fills(path: Path, wanted: Wanted) -> Piece | None:
@@ -164,7 +174,7 @@ def _fills(path: Path, wanted: Wanted) -> Piece | None:
 def _piece(piece: Mapping[str, Any]) -> dict[str, Any]:
     text = str(piece.get("text", ""))
     guesses = [
-        (str(guess[0]), percent(guess[1], 0))
+        (str(guess[0]), _share(guess[1]))
         for guess in piece.get("guesses") or []
         if isinstance(guess, list) and len(guess) == 2 and real(guess[1]) is not None
     ][:5]

@@ -46,14 +46,14 @@ def figure(chart: Chart) -> Figure:
     return Figure(chart.title, chart.note, draw(chart))
 
 
-def wide_figure(chart: Chart) -> Figure:
+def wide_figure(chart: Chart, height: int = 430) -> Figure:
     """Draw a chart of several lines: names at line ends where there is room, else a legend."""
     legend = tuple((line.look, line.name) for line in chart.lines)
     return Figure(
         chart.title,
         chart.note,
-        draw(chart, 860, 430, ends=True),
-        draw(chart, 400, 330),
+        draw(chart, 860, height, ends=True),
+        draw(chart, 400, min(height, 330)),
         legend,
     )
 
