@@ -279,12 +279,13 @@ def test_finding_imports_neither_torch_nor_datasets(tmp_path):
 def _index_in_child(folder: Path, count: int) -> tuple[float, float]:
     """Return seconds and growth of memory in MB of indexing empty files."""
     code = (
-        "import resource, time; from unlabeled.data.find import find\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        f"start = time.perf_counter(); source = find({str(folder)!r})\n"
-        "seconds = time.perf_counter() - start\n"
-        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        f"assert len(source) == {count}; print(seconds, (after - before) / 1024)"
+        "import re, time; from unlabeled.data.find import find\n"
+        "def peak():  # of this process alone; getrusage's would include that of the parent\n"
+        "    found = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())\n"
+        "    return int(found[1]) / 1024\n"
+        f"before, start = peak(), time.perf_counter(); source = find({str(folder)!r})\n"
+        f"seconds = time.perf_counter() - start; assert len(source) == {count}\n"
+        "print(seconds, peak() - before)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, megabytes = map(float, out.stdout.split())
@@ -299,10 +300,11 @@ def make_empty(folder: Path, count: int) -> None:
             os.close(os.open(place / f"image-{number:07d}.jpg", os.O_CREAT | os.O_WRONLY))
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_names_of_many_files_are_small(tmp_path):
     make_empty(tmp_path, 20_000)
     seconds, megabytes = _index_in_child(tmp_path, 20_000)
-    assert megabytes < 40
+    assert 0 < megabytes < 20
     assert seconds < 20
 
 
