@@ -10,7 +10,9 @@ from unlabeled.cli import show
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show the options of one method.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show the options of one method.")
+    ] = None,
 ) -> None:
     """List the pretext tasks with their papers."""
     from unlabeled.methods import catalogue

@@ -15,7 +15,7 @@ from unlabeled.errors import UsageError
 FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run.")]
-Data = Annotated[str, typer.Argument(help="Folder, file or hf://dataset.")]
+Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder, file or hf://dataset.")]
 
 
 def finetune(
@@ -23,7 +23,9 @@ def finetune(
     labels: Labels = None,
     label_column: LabelColumn = None,
     quick: Annotated[bool, typer.Option("--quick", help="A short training, not tuned.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split and of training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of the split and of training.")
+    ] = 0,
 ) -> None:
     """Train a classifier from a few labels."""
     folder = checks.run(run)
@@ -51,7 +53,9 @@ def finetune(
 def predict(
     run: RunFolder,
     data: Data,
-    out: Annotated[Path, typer.Option(help="csv to write.")] = Path("predictions.csv"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="csv to write.")] = Path(
+        "predictions.csv"
+    ),
     kind: Kind = None,
     column: Column = None,
 ) -> None:
@@ -76,7 +80,9 @@ def predict(
 def embed(
     run: RunFolder,
     data: Data,
-    out: Annotated[Path, typer.Option(help="parquet to write.")] = Path("embeddings.parquet"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="parquet to write.")] = Path(
+        "embeddings.parquet"
+    ),
     kind: Kind = None,
     column: Column = None,
 ) -> None:
@@ -100,18 +106,26 @@ def embed(
 
 def generate(
     run: RunFolder,
-    prompt: Annotated[list[str] | None, typer.Option(help="Where to start; repeatable.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens to add.")] = 100,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Where to start; repeatable.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens to add.")] = 100,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", min=0, help="0 takes the likeliest token.")
+    ] = 0.8,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="K", min=1, help="Draw from the k likeliest.")
+    ] = None,
     top_p: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Draw from this share of probability.")
+        float | None,
+        typer.Option(metavar="P", min=0, max=1, help="Draw from this share of probability."),
     ] = None,
     min_p: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Drop tokens below this share of the best.")
+        float | None,
+        typer.Option(metavar="P", min=0, max=1, help="Drop tokens below this share of the best."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Repeat or vary the text.")] = 0,
-    stop: Annotated[str | None, typer.Option(help="Text at which to stop.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Repeat or vary the text.")] = 0,
+    stop: Annotated[str | None, typer.Option(metavar="TEXT", help="Text at which to stop.")] = None,
 ) -> None:
     """Let a generator continue a prompt."""
     folder = checks.run(run)
@@ -149,9 +163,12 @@ def generate(
 
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or RUN/finetune.")],
-    to: Annotated[str, typer.Option(help=f"{', '.join(FORMATS)}; several with commas.")],
+    to: Annotated[
+        str, typer.Option(metavar="FORMAT", help=f"{', '.join(FORMATS)}; several with commas.")
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; RUN/exported/FORMAT if absent.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder to write; RUN/exported/FORMAT if absent."),
     ] = None,
 ) -> None:
     """Write and check it for other libraries.

@@ -15,32 +15,39 @@ from unlabeled.errors import UsageError
 Labels = Annotated[
     str | None,
     typer.Option(
+        metavar="FILE",
         help="csv with path,label[,split,group]; a label column; a folder of class folders; "
-        "found in the data if absent."
+        "found in the data if absent.",
     ),
 ]
 
 LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of the labels, where it cannot be guessed.")
+    str | None,
+    typer.Option(metavar="NAME", help="Column of the labels, where it cannot be guessed."),
 ]
 
 
 def evaluate(
-    run: Annotated[str, typer.Argument(help="Folder of a run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run.")],
     labels: Labels = None,
     test: Annotated[
-        str | None, typer.Option(help="Labels to score on, if they are in another file.")
+        str | None,
+        typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
     ] = None,
-    counts: Annotated[str | None, typer.Option(help="Labels per class, such as 1,5,10,50.")] = None,
-    draws: Annotated[int, typer.Option(min=1, max=100, help="Draws of each label count.")] = 5,
+    counts: Annotated[
+        str | None, typer.Option(metavar="COUNTS", help="Labels per class, such as 1,5,10,50.")
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100, help="Draws of each label count.")
+    ] = 5,
     quick: Annotated[
         bool, typer.Option("--quick", help="About two minutes: fewer counts, nothing tuned.")
     ] = False,
     label_column: LabelColumn = None,
     time: Annotated[
-        str | None, typer.Option(help="Train no further network after this time, such as 20m.")
+        str | None, typer.Option(metavar="TIME", help="Train no further network after this time.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split and the draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the draws.")] = 0,
 ) -> None:
     """Say with a few labels whether it helped.
 
@@ -96,7 +103,9 @@ def _counts(text: str) -> list[int]:
 
 
 def report(
-    runs: Annotated[list[str], typer.Argument(help="One run, or several to compare.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="One run, or several to compare.")
+    ],
 ) -> None:
     """Write report.html, one page of everything."""
     folders = [checks.run(run, part=None) for run in runs]
@@ -119,7 +128,9 @@ def write_report(folders: Sequence[Path]) -> None:
 
 
 def runs(
-    folder: Annotated[str, typer.Argument(help="Folder that holds runs.")] = "runs",
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Folder that holds runs.")
+    ] = "runs",
 ) -> None:
     """List runs with status and verdict."""
     found = checks.runs_under(Path(folder) if folder == "runs" else checks.existing(folder))

@@ -15,23 +15,25 @@ from unlabeled.errors import UsageError
 if TYPE_CHECKING:
     from unlabeled.plan import Plan
 
-Kind = Annotated[str | None, typer.Option(help="Read the data as: image, text.")]
-Column = Annotated[str | None, typer.Option(help="Column of a table that holds the samples.")]
+Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Read the data as: image, text.")]
+Column = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of a table that holds the samples.")
+]
 
 
 def demo(
-    name: Annotated[str, typer.Argument(help="Which sample data: see the error for names.")] = (
-        "digits"
-    ),
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
-    time: Annotated[str, typer.Option(help="Time for pre-training, such as 90s.")] = "90s",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="digits, digits8, fonts, topics or brown.")
+    ] = ("digits"),
+    out: Annotated[str | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
+    time: Annotated[str, typer.Option(metavar="TIME", help="Time for pre-training.")] = "90s",
 ) -> None:
     """Run everything on real sample data.
 
     Pre-trains, evaluates against the baselines, writes the report and prints the verdict.
     """
     seconds = duration.parse(time)
-    target = checks.new_run(str(out)) if out else naming.free_folder(Path("runs"), f"demo-{name}")
+    target = checks.new_run(out) if out else naming.free_folder(Path("runs"), f"demo-{name}")
     from unlabeled.data.samples import fetch
 
     sample = fetch(name, Path("runs") / "samples")
@@ -58,7 +60,7 @@ def demo(
 
 
 def inspect(
-    data: Annotated[str, typer.Argument(help="Folder, file or hf://dataset.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder, file or hf://dataset.")],
     kind: Kind = None,
     column: Column = None,
 ) -> None:
@@ -80,25 +82,33 @@ def pretrain(
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="DATA [SECTION.NAME=VALUE ...]",
-            help="Folder, file or hf://dataset; then options such as optim.lr=0.001.",
+            metavar="DATA",
+            help="Folder, file or hf://dataset; then options as SECTION.NAME=VALUE, "
+            "such as optim.lr=0.001.",
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="Pretext task, see: unlabeled methods.")
+        str | None, typer.Option(metavar="NAME", help="Pretext task, see: unlabeled methods.")
     ] = None,
-    time: Annotated[str | None, typer.Option(help="Time to train: 90s, 10m, 1h30m.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps instead.")] = None,
-    out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time to train: 90s, 10m, 1h30m.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Optimiser steps instead.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
     kind: Kind = None,
     column: Column = None,
-    init: Annotated[str | None, typer.Option(help="Local folder with weights to start from.")] = (
-        None
-    ),
+    init: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Local folder with weights to start from.")
+    ] = (None),
     config_file: Annotated[
-        str | None, typer.Option("--config", help="TOML file, such as RUN/config.toml.")
+        str | None,
+        typer.Option("--config", metavar="FILE", help="TOML file, such as RUN/config.toml."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Repeat or vary a run.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Repeat or vary a run.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the choices and stop.")] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the configuration as TOML and stop.")
@@ -125,7 +135,7 @@ def pretrain(
         overrides=overrides,
         file=file,
     )
-    if out is not None:
+    if out is not None and show.first_rank():
         checks.new_run(out)
     checks.request(asked)
     from unlabeled.plan import Request, plan
@@ -143,7 +153,7 @@ def pretrain(
 
 
 def resume(
-    run: Annotated[str, typer.Argument(help="Folder of an interrupted run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of an interrupted run.")],
 ) -> None:
     """Continue an interrupted run."""
     folder = checks.run(run, part=None)
