@@ -212,9 +212,11 @@ def test_nan_stops_before_the_update(
     with pytest.raises(TrainingError, match="nothing was updated"):
         loop.pretrain(small_config("gpt", text_folder), tmp_path / "run", quiet=True)
     replay = json.loads((tmp_path / "run" / "replay.json").read_text())
-    assert replay["step"] == 13 and len(replay["samples"]) == 8
+    assert replay["step"] == 13
+    assert len(replay["samples"]) == 8
     saved, _ = checkpoint.newest(tmp_path / "run" / "checkpoints")
-    assert saved is not None and saved.step == 10
+    assert saved is not None
+    assert saved.step == 10
     assert all(torch.isfinite(t.float()).all() for t in saved.tensors.values())
     assert Run.open(tmp_path / "run").info["status"] == "failed"
 
