@@ -136,7 +136,7 @@ class Language(Encoder):
 
     def set_special_ids(self, text: Text) -> None:
         """Write the tokenizer's special ids into the config, where `generate` looks for them."""
-        ids = {"pad": text.pad_id, "eos": text.eos_id, "bos": (text.opens or [None])[0]}
+        ids = {"pad": text.pad_id, "eos": text.eos_id, "bos": text.opens[0] if text.opens else None}
         for role, number in ids.items():
             setattr(self.model.config, f"{role}_token_id", number)
 

@@ -1,6 +1,7 @@
 """BERT: hide some tokens of a text and guess them from both sides.
 
-Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers", NAACL 2019, arXiv:1810.04805.
+Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers", NAACL 2019,
+arXiv:1810.04805.
 
 Of the chosen tokens 80 % become the mask, 10 % a random ordinary token, 10 % stay; masks are
 drawn anew every epoch. Every row has a target, special tokens are neither chosen nor drawn, and
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -26,18 +27,10 @@ from unlabeled.errors import ConfigError
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.token_head import cross_entropy
+from unlabeled.nn.token_head import Scores, cross_entropy
 from unlabeled.nn.token_masks import choose_tokens, choose_words
 from unlabeled.rng import uniform
 from unlabeled.types import Batch, Loss
-
-
-class Scores(NamedTuple):
-    """What each scored target cost: (S,) nats, ids, and whether the likeliest token was right."""
-
-    nats: Tensor
-    targets: Tensor
-    right: Tensor
 
 
 class BERT(Method):
@@ -79,6 +72,7 @@ class BERT(Method):
         self.encoder: Encoder = encoder
         library.set_special_ids(text)
         self.mask_id, self.vocab_size = int(text.mask_id), int(text.vocab_size)
+        self.special_ids = text.special_ids
         self.head = library.add_head()
         special = torch.zeros(self.vocab_size, dtype=torch.bool)
         special[list(text.special_ids)] = True

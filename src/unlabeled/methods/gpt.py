@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,16 +23,8 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.token_head import cross_entropy
+from unlabeled.nn.token_head import Scores, cross_entropy
 from unlabeled.types import Batch, Loss
-
-
-class Scores(NamedTuple):
-    """What each scored target cost: (S,) nats, ids, and whether the likeliest token was right."""
-
-    nats: Tensor
-    targets: Tensor
-    right: Tensor
 
 
 class GPT(Method):
@@ -63,7 +55,7 @@ class GPT(Method):
         text: Any = modality
         library: Any = encoder
         library.set_special_ids(text)
-        self.vocab_size = int(text.vocab_size)
+        self.vocab_size, self.special_ids = int(text.vocab_size), text.special_ids
         self.head = library.add_head()
 
     def loss(self, batch: Batch, progress: float) -> Loss:

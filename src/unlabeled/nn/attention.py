@@ -179,21 +179,23 @@ def _one_by_one(
     """Attend in each document by itself; the cost is the sum of squares of their lengths."""
     count, _, length, _ = query.shape
     lengths = layout.lengths()
-    streams = [x.transpose(1, 2).flatten(0, 1).split(lengths) for x in (query, key, value)]
+    streams = [torch.split(x.transpose(1, 2).flatten(0, 1), lengths) for x in (query, key, value)]
     outs = []
     for q, k, v in zip(*streams, strict=True):  # (L, H, D)
         near = None
         if window is not None and len(q) > window:
             near = band(len(q), causal, window, q.device)
         out = F.scaled_dot_product_attention(
-            *(x.transpose(0, 1)[None] for x in (q, k, v)),
+            q.transpose(0, 1)[None],
+            k.transpose(0, 1)[None],
+            v.transpose(0, 1)[None],
             attn_mask=near,
             dropout_p=dropout,
             is_causal=causal and near is None,
             scale=scaling,
         )
         outs.append(out[0].transpose(0, 1))
-    return torch.cat(outs).unflatten(0, (count, length))
+    return torch.cat(outs).view(count, length, *outs[0].shape[1:])
 
 
 def documents_attention(

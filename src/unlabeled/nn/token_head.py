@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlabeled.nn.precision import full, no_autocast
+
+
+class Scores(NamedTuple):
+    """What each scored target cost.
+
+    Args:
+        nats: (S,) cross-entropy.
+        targets: (S,) ids.
+        right: (S,) whether the likeliest token was the target.
+    """
+
+    nats: Tensor
+    targets: Tensor
+    right: Tensor
+
 
 HEADS = {
     "bert": ("cls",),
