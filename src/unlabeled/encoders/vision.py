@@ -17,6 +17,7 @@ from unlabeled.encoders import stem, timm_folder, weights
 from unlabeled.encoders.base import Encoder
 from unlabeled.encoders.blueprint import Blueprint
 from unlabeled.errors import ConfigError, UsageError, nearest
+from unlabeled.nn.kernels import choose_attention
 
 
 class ImageEncoder(Encoder):
@@ -159,6 +160,7 @@ def realise(blueprint: Blueprint, drop_path: float = 0.0) -> nn.Module:
                 f"(for a ConvNeXt, encoder.patch=2 does the same), or take timm:resnet18."
             )
         stem.shrink(model)
+    choose_attention(model)
     return model
 
 

@@ -23,6 +23,7 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_tokens
 from unlabeled.modalities.base import Modality
+from unlabeled.nn.kernels import choose_attention
 from unlabeled.nn.masks import random_masks, take
 from unlabeled.nn.patches import patchify, standardise, unpatchify
 from unlabeled.nn.positions import sincos_2d
@@ -79,6 +80,7 @@ class MAE(Method):
                 for _ in range(config.decoder_depth)
             ]
         )
+        choose_attention(self.decoder)
         self.norm = norm(width)
         self.predict = nn.Linear(width, self.patch**2 * self.channels)
         self.positions: Tensor
