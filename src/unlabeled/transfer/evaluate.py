@@ -84,6 +84,11 @@ def evaluate(
         most_test=MOST_TEST_QUICK if quick else MOST_TEST,
         seed=seed,
     )  # fmt: skip
+    if quick:
+        material.notes.append(
+            "Quick: networks were trained briefly and without tuning, from scratch too; leave out "
+            "--quick before you rely on the comparison."
+        )
     smallest = np.bincount(material.y[material.pool])
     grid = label_curve.grid(int(smallest[smallest > 0].min()), counts, quick)
     _warn_small(material, grid)

@@ -268,9 +268,9 @@ def _read(
         "test": len(kept_test),
     }
     notes.append(
-        f"Rates, lengths and views of training were chosen on {record['validation']:,} further "
-        "labelled samples of the training part, the same for all readings; these are not counted "
-        "as labels."
+        f"Choices (rate, length and view of training; which of our readings is judged) were made "
+        f"on {record['validation']:,} further labelled samples of the training part, the same for "
+        "all readings; these are not counted as labels."
     )
     return Material(
         train,

@@ -55,18 +55,14 @@ class Evidence:
         return [name for name in NAMES if name in there]
 
     def best(self, among: Sequence[str]) -> str | None:
-        """Return the reading that is best on the validation part, over its counts."""
-        there = [name for name in among if self.counts(name)]
-        shared = [set(self.counts(name)) for name in there]
-        counts = set.intersection(*shared) if shared else set()
-        if not counts:
-            return there[0] if there else None
-
-        def mean(name: str) -> float:
-            rows = [row for row in self.rows.values() if row.reading == name]
-            return float(np.mean([r.validation for r in rows if r.labels_per_class in counts]))
-
-        return max(there, key=mean)
+        """Return the reading that is best on the validation part, of those with all rows."""
+        found: dict[str, list[float]] = {name: [] for name in among}
+        for row in self.rows.values():
+            if row.reading in found:
+                found[row.reading].append(row.validation)
+        most = max(map(len, found.values()), default=0)
+        whole = [name for name in among if most and len(found[name]) == most]
+        return max(whole, key=lambda name: float(np.mean(found[name])), default=None)
 
 
 def collect(
@@ -218,14 +214,12 @@ def sentence(
             f"No clear difference: {name} is {points} {side} {NAMES[worst]} on average, "
             "which these draws and test samples cannot tell from none."
         )
-    against = "scratch" if "scratch" in savings else worst
-    tail = ""
-    if against in savings:
-        found = savings[against]
-        tail = (
-            f" With {found['ours']} labels a class it saves {found['text']} labels against "
-            f"{NAMES[against]}."
-        )
+    if "scratch" in savings:
+        found = savings["scratch"]
+        tail = f" Labels saved against training from scratch, with {found['ours']} a class: "
+        tail += f"{found['text']}."
+    else:
+        tail = " Training from scratch was not measured."
     return (
         f"Pre-training helped: {name} is {points} above {NAMES[worst]}, its closest rival, "
         f"on average.{tail}"
