@@ -20,6 +20,7 @@ from unlabeled.runs import Run
 NUM_TEXTS = 400
 NUM_FILLED, FILLED_TOKENS, HIDDEN_SHARE = 6, 60, 0.15
 NUM_PROMPTS, PROMPT_TOKENS, NEW_TOKENS = 3, 16, 120
+TEMPERATURE, TOP_K = 0.8, 50
 _MANY_DOCUMENTS = 24
 
 
@@ -105,12 +106,18 @@ class TextSamples:
         """Continue the beginnings of held-out texts."""
         from unlabeled.generate import generate
 
-        settings = {"temperature": 0.8, "top_k": 50}
-        texts = []
-        for text in self.texts[:NUM_PROMPTS]:
-            prompt = self.modality.decode(self.modality.encode([text])[0][:PROMPT_TOKENS])
-            made = generate(self.run, prompt, max_tokens=NEW_TOKENS, seed=self.seed, **settings)
-            texts.append({"prompt": prompt, "text": made[0].removeprefix(prompt)})
+        prompts = [
+            self.modality.decode(self.modality.encode([text])[0][:PROMPT_TOKENS])
+            for text in self.texts[:NUM_PROMPTS]
+        ]
+        made = generate(
+            self.run, prompts, NEW_TOKENS, temperature=TEMPERATURE, top_k=TOP_K, seed=self.seed
+        )
+        texts = [
+            {"prompt": prompt, "text": text.removeprefix(prompt)}
+            for prompt, text in zip(prompts, made, strict=True)
+        ]
+        settings = {"temperature": TEMPERATURE, "top_k": TOP_K}
         self._save("generations", settings=settings, texts=texts)
 
     def neighbours(self) -> None:
