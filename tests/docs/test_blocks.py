@@ -2,8 +2,9 @@
 
 A block runs in order with the others of its page, in a folder with `photos/` (small pictures of
 two kinds), `labels.csv` and `notes/` (text). After the language, a fence may say `slow` (run by
-`make slow` only) or `skip="reason"`. Blocks of bash that hold commands of ours only run in this
-process, with shorter times; the names, options and files are those of the page.
+`make slow` only) or `skip="reason"`. Commands of ours run in this process, with shorter times; the
+names, options and files are those of the page. The default run parses every command and runs some
+pages, without the verbs in `MINUTES`; `make slow` runs every page in full.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-FAST = {"data-path.md", "sample-data.md", "adding-a-method.md"}
+FAST = {"README.md", "data-path.md", "sample-data.md", "adding-a-method.md"}
 FENCE = re.compile(r"^```(\w+)?([^\n]*)\n(.*?)^```$", re.M | re.S)
 RUN = {"bash", "python"}
 SHOWN = {"text", "toml", "console", "json", "csv"}
 SHORT = ["loop.batch=16", "loop.log_steps=1", "loop.health_steps=2"]
 STEPS = "3"
+MINUTES = {"demo", "evaluate", "finetune", "predict"}
 
 
 class Block(NamedTuple):
@@ -122,20 +124,23 @@ def shortened(words: list[str]) -> list[str]:
     return words if "--config" in words else [*words, *SHORT]
 
 
-def run_bash(block: Block) -> None:
+def commands(block: Block) -> list[list[str]]:
+    lines = block.source.replace("\\\n", " ").splitlines()
+    return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+def run_bash(block: Block, full: bool) -> None:
     """Run the commands of a block: ours in this process, others in a shell."""
     from unlabeled.cli import main
 
-    joined = block.source.replace("\\\n", " ")
-    for line in joined.splitlines():
-        words = shlex.split(line, comments=True)
-        if not words:
-            continue
-        if words[0] == "unlabeled":
+    for words in commands(block):
+        if words[0] != "unlabeled":
+            code = subprocess.run(["bash", "-euc", shlex.join(words)], check=False).returncode
+        elif full or words[1] not in MINUTES:
             code = main(shortened(words[1:]))
         else:
-            code = subprocess.run(["bash", "-euc", line], check=False).returncode
-        assert code == 0, f"{name(block.page)}:{block.line}: '{line}' ended with {code}"
+            continue
+        assert code == 0, f"{name(block.page)}:{block.line}: {words} ended with {code}"
 
 
 def run_python(block: Block, names: dict) -> None:
@@ -146,26 +151,37 @@ def run_python(block: Block, names: dict) -> None:
     exec(compile(padded, str(block.page), "exec"), names)
 
 
-def run_page(page: Path, chosen: list[Block]) -> None:
+def run_page(page: Path, full: bool) -> None:
     names: dict = {"__name__": "__docs__"}
-    for block in chosen:
+    for block in runnable(page):
+        if block.slow and not full:
+            continue
         if block.language == "bash":
-            run_bash(block)
+            run_bash(block, full)
         else:
             run_python(block, names)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_parse(page):
+    """Every command of ours that a page shows has these arguments and options."""
+    import typer.main
+
+    from unlabeled.cli.start import app
+
+    verbs = typer.main.get_command(app).commands
+    for block in blocks(page):
+        for words in commands(block) if block.language == "bash" else []:
+            if words[0] == "unlabeled":
+                verbs[words[1]].make_context(words[1], list(words[2:]))
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name in FAST], ids=name)
 def test_page_runs(page, place):
-    run_page(page, [b for b in runnable(page) if not b.slow])
-
-
-def test_readme_runs(place):
-    """The commands of the README, in their order, on a handful of pictures."""
-    run_page(ROOT / "README.md", [b for b in runnable(ROOT / "README.md") if not b.slow])
+    run_page(page, full=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [p for p in PAGES if p.name not in FAST], ids=name)
+@pytest.mark.parametrize("page", [p for p in PAGES if runnable(p)], ids=name)
 def test_page_runs_in_full(page, place):
-    run_page(page, runnable(page))
+    run_page(page, full=True)
