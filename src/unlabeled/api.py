@@ -245,9 +245,11 @@ class Encoder:
             labels: as for `evaluate`.
             **options: of `unlabeled.transfer.finetune.finetune`.
         """
+        from unlabeled.export.reload import quiet
         from unlabeled.transfer.finetune import finetune
 
-        finetune(self.run, labels, **options)
+        with quiet():
+            finetune(self.run, labels, **options)
         return Classifier.from_run(self.folder)
 
 
@@ -268,10 +270,12 @@ class Classifier:
     @classmethod
     def from_run(cls, folder: str | Path) -> Classifier:
         """Load the classifier that `Encoder.finetune` left in a run folder."""
+        from unlabeled.export.reload import quiet
         from unlabeled.transfer.finetune import load
 
         run = _open(folder)
-        model, classes = load(run)
+        with quiet():
+            model, classes = load(run)
         return cls(model, run.modality(), classes, getattr(run.config.modality, "length", 128))
 
     def predict(self, data: Items) -> list[str]:

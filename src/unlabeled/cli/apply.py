@@ -30,10 +30,12 @@ def finetune(
     """Train a classifier from a few labels."""
     folder = checks.run(run)
     labels = checks.labels(labels, folder, label_column)
+    from unlabeled.export.reload import quiet
     from unlabeled.runs import Run
     from unlabeled.transfer.finetune import finetune as train
 
-    found = train(Run.open(folder), labels, label_column=label_column, quick=quick, seed=seed)
+    with quiet():
+        found = train(Run.open(folder), labels, label_column=label_column, quick=quick, seed=seed)
     names = ", ".join(found.classes[:10]) + (", ..." if len(found.classes) > 10 else "")
     show.say(f"{len(found.classes)} classes: {names}")
     show.say(

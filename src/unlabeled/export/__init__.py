@@ -108,8 +108,8 @@ def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) 
         "onnx": reload.with_onnxruntime,
         "sentence-transformers": reload.with_sentence_transformers,
     }
-    given = real.reference(run, _original(run, part))
     with reload.quiet():
+        given = real.reference(run, _original(run, part))
         if to == "onnx":
             with tempfile.TemporaryDirectory() as folder:
                 library = _library_folder(run, part, Path(folder) / "library")
