@@ -57,12 +57,10 @@ def evaluate(
 
     Args:
         run: the run that is judged.
-        labels: csv with ``path,label[,split,group]``, ``column:NAME``, class folders, or a
-            labelled data set of its own; None looks in the run's data.
+        labels: as for `data.labels.read_labelled`; None looks in the run's data.
         test: labels to score on, of the same forms; None sets samples aside.
         label_column: name of the label column, where it cannot be guessed.
-        quick: about two minutes: three counts, three draws, nothing tuned, training in the time
-            that is left.
+        quick: about two minutes: three counts, three draws, nothing tuned.
         counts: labels per class; None is 1, 5, 10, 50, 100, 500 as far as the data go.
         draws: draws of each count.
         seed: of split and draws.
@@ -74,41 +72,25 @@ def evaluate(
         UsageError: with the sentence to print.
     """
     started = time.monotonic()
-    draws = min(draws, QUICK_DRAWS) if quick else draws
-    minutes = QUICK_MINUTES if quick and minutes is None else minutes
     _check_arms(arms)
-    wanted = list(counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
+    if quick:
+        draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
+    most = max(counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
     material = splits.prepare(
         run, labels, test, label_column,
-        per_class=max(wanted) * draws,
-        most_test=MOST_TEST_QUICK if quick else MOST_TEST,
-        seed=seed,
+        per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST, seed=seed,
     )  # fmt: skip
-    if quick:
-        material.notes.append(
-            "Quick: networks were trained briefly and without tuning, from scratch too; leave out "
-            "--quick before you rely on the comparison."
-        )
-    smallest = np.bincount(material.y[material.pool])
-    grid = label_curve.grid(int(smallest[smallest > 0].min()), counts, quick)
-    _warn_small(material, grid)
-    folder = run.folder / "evaluate"
-    lock = Lock(folder)
+    grid = _grid(material, counts, quick)
+    lock = Lock(run.folder / "evaluate")
     try:
         study = Study(
-            material,
-            _chosen(readings(run, material, quick, seed), arms),
-            grid,
-            draws,
-            seed,
+            material, _chosen(readings(run, material, quick, seed), arms), grid, draws, seed,
             headline(material.y_test, len(material.classes)),
-            Store(folder, _key(run, material, quick, seed)),
-            minutes,
-            _teller(console),
-        )
-        left_out = study.run()
-        results = _results(study, left_out, quick, time.monotonic() - started)
-        write_json(folder / RESULTS, results)
+            Store(run.folder / "evaluate", _key(run, material, quick, seed)),
+            minutes, _teller(console),
+        )  # fmt: skip
+        results = _results(study, study.run(), quick, time.monotonic() - started)
+        write_json(run.folder / "evaluate" / RESULTS, results)
     finally:
         lock.release()
     if console is not None:
@@ -131,15 +113,23 @@ def _chosen(found: Mapping[str, Reading], arms: Sequence[str] | None) -> dict[st
     return chosen
 
 
-def _warn_small(material: Material, grid: Sequence[int]) -> None:
+def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list[int]:
+    """Return the label counts that the smallest class allows, and note what is small or quick."""
     pool = np.bincount(material.y[material.pool], minlength=len(material.classes))
     there = np.flatnonzero(pool)
     least = int(there[pool[there].argmin()])
+    grid = label_curve.grid(int(pool[least]), counts, quick)
     if grid[-1] < 5:
         material.notes.append(
             f"Class '{material.classes[least]}' has {pool[least]} labelled training samples, so "
             f"label counts end at {grid[-1]}; label more of it."
         )
+    if quick:
+        material.notes.append(
+            "Quick: networks were trained briefly and without tuning, from scratch too; leave out "
+            "--quick before you rely on the comparison."
+        )
+    return grid
 
 
 def readings(run: Run, material: Material, quick: bool, seed: int) -> dict[str, Reading]:

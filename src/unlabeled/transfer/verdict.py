@@ -166,7 +166,7 @@ def wording(found: stats.Saved) -> str:
     low = "below" if found.low is None else f"{found.low:.2g}"
     high = "beyond what was measured" if found.high is None else f"{found.high:.2g}"
     if found.low is None and found.high is None:
-        return f"{_times(found.ratio)} (interval unknown)"
+        return f"{_times(found.ratio)} (its interval is wider than what was measured)"
     return f"{_times(found.ratio)} (95 % interval {low} to {high})"
 
 
