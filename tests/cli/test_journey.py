@@ -134,6 +134,39 @@ def test_inspect_and_methods_propose_what_comes_next(tell):
     assert "method.temperature" in tell("methods", "simclr")
 
 
+def test_a_generator_writes(place, tell, text_folder):
+    files = sorted(str(path) for path in text_folder.glob("*.txt"))[:40]
+    shown = tell(
+        "pretrain", *files, "--method", "gpt", "--steps", "3", "--out", "writer",
+        "encoder.name=hf:gpt2-1x32h2", "modality.length=16", "loop.batch=8",
+    )  # fmt: skip
+    assert "40 documents" in shown
+    assert 'unlabeled generate writer --prompt "..."' in shown
+    words = ("generate", "writer", "--prompt", "the cat", "--max-tokens", "5")
+    shown = tell(*words)
+    assert shown.startswith("the cat")
+    assert tell(*words) == shown
+    assert tell(*words, "--seed", "1") != shown
+
+
+def test_a_run_that_is_no_generator_does_not_generate(place, run, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    assert main(["generate", run]) == 2
+    assert capsys.readouterr().err == (
+        f"{run} was trained with simclr, which does not generate. "
+        "Train a generator: unlabeled pretrain DATA --method gpt\n"
+    )
+
+
+def test_several_processes_need_a_name(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["pretrain", "photos"]) == 2
+    assert capsys.readouterr().err == (
+        "Several processes write one run: name its folder with --out RUN.\n"
+    )
+
+
 def test_doctor_says_what_to_do(tell, monkeypatch):
     from unlabeled import doctor
 

@@ -152,8 +152,8 @@ def generate(
         seed=seed,
         stop=stop,
     )
-    for text in texts:
-        show.say(text)
+    for start, added in zip(prompts, texts, strict=True):
+        show.say(start + added)
     show.next_commands(
         [
             (f"unlabeled generate {run} --temperature 0.5 --seed {seed + 1}", "again"),

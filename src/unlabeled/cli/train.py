@@ -135,6 +135,8 @@ def pretrain(
         overrides=overrides,
         file=file,
     )
+    if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("Several processes write one run: name its folder with --out RUN.")
     if out is not None and show.first_rank():
         checks.new_run(out)
     checks.request(asked)
@@ -148,8 +150,8 @@ def pretrain(
         _estimate(planned)
         _after_dry_run(asked.data)
     else:
-        folder = _start(planned, _target(out, planned.config))
-        _after_run(folder)
+        target = naming.run_folder(planned.config) if out is None else Path(out)
+        _after_run(_start(planned, target))
 
 
 def resume(
@@ -165,15 +167,6 @@ def resume(
     from unlabeled.loop import resume as go_on
 
     _after_run(go_on(folder))
-
-
-def _target(out: str | None, resolved: config.RunConfig) -> Path:
-    """Return the run's folder; several ranks must be told, they cannot choose alike."""
-    if out:
-        return Path(out)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("Several processes write one run: name its folder with --out RUN.")
-    return naming.run_folder(resolved)
 
 
 def _start(planned: Plan, target: Path) -> Path:
