@@ -136,6 +136,7 @@ def test_worker_killed_is_replaced(done: Path, tmp_path: Path, text_folder: Path
     assert found, "no workers to kill"
     os.kill(int(found[0]), signal.SIGKILL)
     assert child.wait() == 0, child.log()
+    assert child.log().count("it is replaced") == 1
     assert state_hash(out) == state_hash(done)
 
 
@@ -149,8 +150,9 @@ def test_second_run_on_a_folder_is_told_so_at_once(tmp_path: Path, text_folder: 
     assert second.wait() == BusyError.exit_code
     assert time.monotonic() - begun < 20
     child.kill(signal.SIGKILL)
+    last = losses(out)[-1][0]
     third = Child(out, None)
-    third.wait_for_step(2)
+    third.wait_for_step(last + 20)
     assert third.kill(signal.SIGTERM) == 143, third.log()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import warnings
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Protocol
 
 import numpy as np
@@ -119,6 +121,37 @@ class _Steps:
         return self.stop - self.start
 
 
+class _Children:
+    """Notices dead workers only while a batch is awaited.
+
+    torch raises from the signal of a dying child, in whatever line is running: in the middle of
+    an update. Here the signal counts while the queue is read; otherwise the next read asks.
+    """
+
+    waiting = False
+
+    @classmethod
+    def listen(cls) -> None:
+        """Take the place of torch's handler (only possible in the main thread)."""
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGCHLD, cls._heard)
+
+    @classmethod
+    def _heard(cls, _: int, __: FrameType | None) -> None:
+        if cls.waiting:
+            torch._C._error_if_any_worker_fails()
+
+    @classmethod
+    def wait(cls, stream: Iterator[Batch]) -> Batch | None:
+        """Return the next batch, None at the end; raises RuntimeError for a dead worker."""
+        cls.waiting = True
+        try:
+            torch._C._error_if_any_worker_fails()
+            return next(stream, None)
+        finally:
+            cls.waiting = False
+
+
 def _quiet_worker(_: int) -> None:
     """Leave interrupts to the main process, and compute on one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -152,17 +185,17 @@ class Loader:
                 for batch in self._stream(step, stop):
                     yield batch
                     step += 1
-            except RuntimeError as error:
-                deaths += 1
-                if not _is_death(error):
+            except (RuntimeError, OSError, EOFError) as error:
+                if not (self.workers and _is_death(error)):
                     raise
+                deaths += 1
                 if deaths > RESTARTS:
                     raise WorkerError(
                         f"Data workers died {deaths} times, the last time before step {step}: "
                         f"{error}. Try loop.workers=0 to see why."
                     ) from error
-                warnings.warn(
-                    f"A data worker died before step {step}; it is replaced.", stacklevel=2
+                print(
+                    f"A data worker died before step {step}; it is replaced.", file=sys.stderr
                 )
 
     def _stream(self, start: int, stop: int) -> Iterator[Batch]:
@@ -176,16 +209,23 @@ class Loader:
             prefetch_factor=2 if self.workers else None,
             pin_memory=torch.cuda.is_available(),
         )
-        yield from loader
+        stream = iter(loader)
+        if self.workers:
+            _Children.listen()
+        while (batch := _Children.wait(stream)) is not None:
+            yield batch
 
 
-def _is_death(error: RuntimeError) -> bool:
+def _is_death(error: Exception) -> bool:
+    """Tell a dead or silent worker from an error in the data.
+
+    A worker that dies while a batch is handed over shows as a broken connection.
+    """
+    if isinstance(error, ConnectionError | EOFError):
+        return True
     text = str(error)
-    return (
-        ("DataLoader worker" in text
-        and ("exited" in text or "killed" in text))
-        or ("DataLoader timed out" in text)
-    )
+    died = "DataLoader worker" in text and ("exited" in text or "killed" in text)
+    return died or "DataLoader timed out" in text
 
 
 def distort(batch: Batch, modality: Modality, views: Mapping[str, View]) -> Batch:
