@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from unlabeled import checkpoint, device, record, rng
 from unlabeled.config import RunConfig
-from unlabeled.data.loader import Loader, Order, distort
 from unlabeled.display import Display
-from unlabeled.errors import ConfigError, TrainingError, WriteError
-from unlabeled.health import Health, read_features
-from unlabeled.journal import Journal, write_json
-from unlabeled.method import Method
-from unlabeled.optim import Optim
+from unlabeled.errors import TrainingError
+from unlabeled.gradients import backward, clip, refuse_non_finite
+from unlabeled.journal import Journal
 from unlabeled.prepare import Prepared, prepare
-from unlabeled.runs import Lock, Run, build_method, load_method, shared_names
+from unlabeled.runs import Lock, Run
+from unlabeled.state import State, batches, build, restore, save, wrap
 from unlabeled.stop import InterruptedRunError, Stop
-from unlabeled.types import Batch
-
-
-@dataclass
-class State:
-    """What moves during a run."""
-
-    config: RunConfig
-    folder: Path
-    data: Prepared
-    method: Method
-    optim: Optim
-    where: torch.device
-    step: int = 0
-
-    @property
-    def samples_seen(self) -> int:
-        """Return how many samples the finished steps used, over all ranks."""
-        return self.step * self.config.loop.batch
+from unlabeled.watch import Watch
 
 
 def pretrain(
@@ -74,7 +50,7 @@ def pretrain(
     data = prepare(config, out)
     if seconds is not None:
         config = _with_steps(config, data, seconds)
-    state = _build(config, out, data)
+    state = build(config, out, data)
     if device.rank() == 0:
         record.start(config, out, data, state.method, about or {})
     return _run(state, quiet, lock)
@@ -96,10 +72,10 @@ def resume(folder: Path, *, workers: int | None = None, quiet: bool = False) -> 
         config = config.model_copy(
             update={"loop": config.loop.model_copy(update={"workers": workers})}
         )
-    state = _build(config, folder, prepare(config, folder))
+    state = build(config, folder, prepare(config, folder))
     saved, said = checkpoint.newest(folder / "checkpoints")
     if saved is not None:
-        _restore(state, saved)
+        restore(state, saved)
     if device.rank() == 0:
         record.resumed(folder, state.step, said, quiet)
         for name in ("metrics.jsonl", "health.jsonl"):
@@ -135,19 +111,19 @@ def loop(state: State, stop: Stop, display: Display) -> None:
         InterruptedRunError: a signal asked to stop; the finished step is saved.
     """
     config, method, optim = state.config.loop, state.method, state.optim
-    trained = _wrap(method, state)
+    trained = wrap(method, state)
     metrics, clock = Journal(state.folder / "metrics.jsonl"), _Clock(config.save_every)
     watch = Watch(state)
-    batches = stop.guard(_batches(state))
+    stream = stop.guard(batches(state))
     while state.step < config.steps:
         progress = state.step / config.steps
         rate = optim.set(progress)
-        batch = clock.wait(lambda: next(batches))
+        batch = clock.wait(lambda: next(stream))
         if batch is not None:
             torch.manual_seed(rng.mix(config.seed, state.step, device.rank()) >> 1)
-            loss, parts = _backward(trained, batch, progress, state)
-            norm = _norm(optim, progress, state.config.optim.clip)
-            _refuse_non_finite(state, batch, loss, norm)
+            loss, parts = backward(trained, batch, progress, state)
+            norm = clip(optim, progress, state.config.optim.clip)
+            refuse_non_finite(state, batch, loss, norm)
             optim.step()
             optim.zero()
             state.step += 1
@@ -161,138 +137,13 @@ def loop(state: State, stop: Stop, display: Display) -> None:
         stopping = device.any_rank(stop.asked)
         last = state.step == config.steps
         if stopping or last or clock.save_due(state.step, config.save_steps):
-            _save(state, must=stopping or last)
+            save(state, must=stopping or last)
         if stopping:
             raise stop.interrupted(state.folder, state.step)
 
 
-def _batches(state: State) -> Iterator[Batch]:
-    config, views = state.config.loop, state.method.views()
-    order = Order(len(state.data.samples), config.batch, config.seed, device.rank(), device.world())
-    loader = Loader(state.data.samples, state.data.modality, views, order, config.workers)
-    for batch in loader.batches(state.step, config.steps):
-        yield distort(device.to_device(batch, state.where), state.data.modality, views)
-
-
-def _backward(
-    trained: nn.Module, batch: Batch, progress: float, state: State
-) -> tuple[float, dict[str, float]]:
-    """Add up gradients over micro-batches, each weighted by its number of scored targets."""
-    config = state.config.loop
-    size = -(-len(batch) // config.accumulate)
-    micros = list(batch.split(size)) if config.accumulate > 1 else [batch]
-    total, weights = 0.0, 0.0
-    parts: dict[str, float] = {}
-    for number, micro in enumerate(micros):
-        sync = number == len(micros) - 1
-        with _syncing(trained, sync), device.autocast(config.precision, state.where):
-            loss, found = trained(micro, progress)
-        weight = float(found["targets"]) if "targets" in found else float(len(micro))
-        with _syncing(trained, sync):
-            (loss * weight if _weighted(state) else loss).backward()
-        total, weights = total + loss.item() * weight, weights + weight
-        for name, value in found.items():
-            parts[name] = parts.get(name, 0.0) + float(value) * weight
-    if _weighted(state):
-        _divide(state.optim, weights)
-    return total / weights, {name: value / weights for name, value in parts.items()}
-
-
-def _weighted(state: State) -> bool:
-    return state.config.loop.accumulate > 1 or device.world() > 1
-
-
-def _divide(optim: Optim, weights: float) -> None:
-    """Turn the sum of weighted gradients (averaged over ranks) into that of the mean loss."""
-    shared = torch.tensor(weights, dtype=torch.float64)
-    if device.world() > 1:
-        shared = shared.to(device.device())
-        dist.all_reduce(shared)
-    torch._foreach_mul_(
-        [p.grad for p in optim.params() if p.grad is not None], device.world() / float(shared)
-    )
-
-
-def _syncing(trained: nn.Module, sync: bool) -> Any:
-    if isinstance(trained, DistributedDataParallel) and not sync:
-        return trained.no_sync()
-    return torch.enable_grad()
-
-
-def _norm(optim: Optim, progress: float, clip: float | None) -> float:
-    """Clip, and return the gradient norm before clipping."""
-    optim.drop_frozen(progress)
-    limit = clip if clip is not None else float("inf")
-    return float(nn.utils.clip_grad_norm_(optim.params(), limit))
-
-
-def _refuse_non_finite(state: State, batch: Batch, loss: float, norm: float) -> None:
-    bad = not (abs(loss) < float("inf") and norm < float("inf"))
-    if not device.any_rank(bad):
-        return
-    replay = {"step": state.step, "samples": list(batch.names), "seed": state.config.loop.seed}
-    write_json(state.folder / "replay.json", {**replay, "loss": loss, "grad_norm": norm})
-    raise TrainingError(
-        f"Step {state.step}: the loss is {loss} and the gradient norm {norm}, so nothing was "
-        "updated and the last checkpoint is good. The samples of the batch are in replay.json. "
-        f"Usual cause: a rate that is too high; try optim.lr={state.config.optim.lr / 3:.2g} "
-        "or a longer optim.warmup."
-    )
-
-
-class Watch:
-    """Looks at the features of fixed held-out samples and judges them."""
-
-    def __init__(self, state: State) -> None:
-        """Read the watched samples once."""
-        self.state = state
-        self.inputs = state.data.watched.to(state.where)
-        self.journal = Journal(state.folder / "health.jsonl")
-        chance = state.method.chance(state.config.loop.batch)
-        prototypes = state.method.num_prototypes()
-        self.health = Health(state.config.method["name"], chance, state.data.unigram, prototypes)
-        self.health.first = read_features(self._features())
-        self._replay()
-
-    def _replay(self) -> None:
-        """Bring the streaks to where they were before a resume."""
-        for line in self.journal.lines():
-            self.health.streaks = dict(line.get("streaks", {}))
-
-    @torch.no_grad()
-    def _features(self) -> Tensor:
-        encoder = self.state.method.exported()
-        training = encoder.training
-        encoder.eval()
-        with device.autocast(self.state.config.loop.precision, self.state.where):
-            features = torch.cat([encoder(x) for x in torch.split(self.inputs, 64)])
-        encoder.train(training)
-        return features.float()
-
-    def look(self, parts: dict[str, float], loss: float) -> dict[str, Any]:
-        """Measure, judge, write a line.
-
-        Raises:
-            TrainingError: the features collapsed.
-        """
-        reading = read_features(self._features())
-        progress = self.state.step / self.state.config.loop.steps
-        alarms = self.health.check(reading, parts, loss, progress)
-        line = {
-            "step": self.state.step,
-            "spread": reading.spread,
-            "effective_rank": reading.effective_rank,
-            "mean_cosine": reading.mean_cosine,
-            "prototypes": self.health.prototypes,
-            **{k: parts[k] for k in ("entropy", "target_entropy") if k in parts},
-            "alarms": alarms,
-            "streaks": self.health.streaks,
-        }
-        if device.rank() == 0:
-            self.journal.write(line)
-        if self.health.collapsed() and self.state.config.loop.stop_on_collapse:
-            raise TrainingError(f"Stopped at step {self.state.step}. {' '.join(alarms)}")
-        return line
+def _due(state: State, every: int) -> bool:
+    return state.step % every == 0 or state.step == state.config.loop.steps
 
 
 class _Clock:
@@ -338,70 +189,6 @@ class _Clock:
         return False
 
 
-def _due(state: State, every: int) -> bool:
-    return state.step % every == 0 or state.step == state.config.loop.steps
-
-
-def _save(state: State, must: bool) -> None:
-    """Save; a full disk is told and survived unless this is the last chance."""
-    if device.rank() == 0:
-        shared = set(shared_names(state.method))
-        values: dict[str, Tensor] = state.method.state_dict()
-        tensors = {f"method.{k}": v for k, v in values.items() if k not in shared}
-        tensors.update({f"optim.{k}": v for k, v in state.optim.state().items()})
-        details = {
-            "format": state.config.format,
-            "samples_seen": state.samples_seen,
-            "seed": state.config.loop.seed,
-            "threads": torch.get_num_threads(),
-            "world": device.world(),
-            "torch": torch.__version__,
-        }
-        try:
-            checkpoint.save(
-                state.folder / "checkpoints", state.step, tensors, details, state.config.loop.keep
-            )
-        except WriteError as error:
-            record.log(state.folder, str(error))
-            if must:
-                raise
-    device.barrier()
-
-
-def _restore(state: State, saved: checkpoint.Checkpoint) -> None:
-    load_method(state.method, saved.tensors)
-    state.optim.load_state(
-        {k.removeprefix("optim."): v for k, v in saved.tensors.items() if k.startswith("optim.")}
-    )
-    state.step = saved.step
-
-
-def _build(config: RunConfig, folder: Path, data: Prepared) -> State:
-    torch.set_num_threads(config.loop.threads)
-    where = device.device()
-    method = build_method(config, data.modality).to(where)
-    if config.loop.channels_last:
-        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.loop.accumulate > 1 and method.couples_samples:
-        raise ConfigError(
-            f"loop.accumulate={config.loop.accumulate} would change {config.method['name']}: its "
-            "loss compares the samples of a batch with each other. Use a smaller loop.batch, or "
-            "a method that does not couple samples (mae, gpt, bert)."
-        )
-    method.train()
-    return State(config, folder, data, method, Optim(method, config.optim), where)
-
-
-def _wrap(method: Method, state: State) -> nn.Module:
-    trained: nn.Module = method
-    if state.config.loop.compile:
-        trained = torch.compile(method)  # type: ignore[assignment]
-    if device.world() > 1:
-        ids = [state.where.index] if state.where.type == "cuda" else None
-        trained = DistributedDataParallel(trained, device_ids=ids, broadcast_buffers=False)
-    return trained
-
-
 def _take(folder: Path, new: bool) -> Lock | None:
     """Lock the folder on rank 0."""
     lock = None
@@ -415,15 +202,15 @@ def _take(folder: Path, new: bool) -> Lock | None:
 
 def seconds_per_step(config: RunConfig, data: Prepared, steps: int = 3) -> float:
     """Time a step of a throwaway copy of the run, after two for warming up."""
-    state = _build(config, Path(), data)
-    batches = _batches(state)
+    state = build(config, Path(), data)
+    stream = batches(state)
     begun = time.monotonic()
     for number in range(steps + 2):
         if number == 2:
             begun = time.monotonic()
         state.optim.set(0.5)
-        _backward(state.method, next(batches), 0.5, state)
-        _norm(state.optim, 1.0, state.config.optim.clip)
+        backward(state.method, next(stream), 0.5, state)
+        clip(state.optim, 1.0, state.config.optim.clip)
         state.optim.step()
         state.optim.zero()
         state.method.after_step(0.5)

@@ -11,15 +11,16 @@ import pytest
 import torch
 
 from tests.loop.running import SMALL, small_config
-from unlabeled import loop
 from unlabeled.config import EncoderConfig, RunConfig
 from unlabeled.errors import ConfigError
+from unlabeled.gradients import backward
 from unlabeled.health import read_features
 from unlabeled.method import Method
 from unlabeled.methods import METHODS, catalogue
 from unlabeled.methods import load as load_method
 from unlabeled.prepare import Prepared, prepare
 from unlabeled.runs import build_method
+from unlabeled.state import batches, build
 from unlabeled.types import Batch
 
 
@@ -46,8 +47,8 @@ def made(
         if config.data.kind not in prepared:
             prepared[config.data.kind] = prepare(config, tmp_path_factory.mktemp("prepared"))
         data = prepared[config.data.kind]
-        state = loop._build(config, Path(), data)
-        stream = loop._batches(state)
+        state = build(config, Path(), data)
+        stream = batches(state)
         return Made(config, data, state.method, [next(stream), next(stream)])
 
     return make
@@ -139,11 +140,11 @@ def test_exported_features_keep_their_spread_in_training(
     name: str, made: Callable[[str], Made]
 ) -> None:
     it = made(name)
-    state = loop._build(it.config, Path(), it.data)
-    stream = loop._batches(state)
+    state = build(it.config, Path(), it.data)
+    stream = batches(state)
     for step in range(10):
         state.optim.set(step / 10)
-        loop._backward(state.method, next(stream), step / 10, state)
+        backward(state.method, next(stream), step / 10, state)
         state.optim.step()
         state.optim.zero()
         state.method.after_step((step + 1) / 10)

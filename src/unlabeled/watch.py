@@ -1,0 +1,69 @@
+"""A look at the features of fixed held-out samples, now and then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unlabeled import device
+from unlabeled.errors import TrainingError
+from unlabeled.health import Health, read_features
+from unlabeled.journal import Journal
+from unlabeled.state import State
+
+
+class Watch:
+    """Looks at the features of fixed held-out samples and judges them."""
+
+    def __init__(self, state: State) -> None:
+        """Read the watched samples once."""
+        self.state = state
+        self.inputs = state.data.watched.to(state.where)
+        self.journal = Journal(state.folder / "health.jsonl")
+        chance = state.method.chance(state.config.loop.batch)
+        prototypes = state.method.num_prototypes()
+        self.health = Health(state.config.method["name"], chance, state.data.unigram, prototypes)
+        self.health.first = read_features(self._features())
+        self._replay()
+
+    def _replay(self) -> None:
+        """Bring the streaks to where they were before a resume."""
+        for line in self.journal.lines():
+            self.health.streaks = dict(line.get("streaks", {}))
+
+    @torch.no_grad()
+    def _features(self) -> Tensor:
+        encoder = self.state.method.exported()
+        training = encoder.training
+        encoder.eval()
+        with device.autocast(self.state.config.loop.precision, self.state.where):
+            features = torch.cat([encoder(x) for x in torch.split(self.inputs, 64)])
+        encoder.train(training)
+        return features.float()
+
+    def look(self, parts: dict[str, float], loss: float) -> dict[str, Any]:
+        """Measure, judge, write a line.
+
+        Raises:
+            TrainingError: the features collapsed.
+        """
+        reading = read_features(self._features())
+        progress = self.state.step / self.state.config.loop.steps
+        alarms = self.health.check(reading, parts, loss, progress)
+        line = {
+            "step": self.state.step,
+            "spread": reading.spread,
+            "effective_rank": reading.effective_rank,
+            "mean_cosine": reading.mean_cosine,
+            "prototypes": self.health.prototypes,
+            **{k: parts[k] for k in ("entropy", "target_entropy") if k in parts},
+            "alarms": alarms,
+            "streaks": self.health.streaks,
+        }
+        if device.rank() == 0:
+            self.journal.write(line)
+        if self.health.collapsed() and self.state.config.loop.stop_on_collapse:
+            raise TrainingError(f"Stopped at step {self.state.step}. {' '.join(alarms)}")
+        return line
