@@ -54,7 +54,8 @@ def trial(planned: Plan) -> Trial:
         encoder = sum(p.numel() for p in method.exported().parameters())
         trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
         del method
-        seconds = seconds_per_step(config, data)
+        longer = config.loop.model_copy(update={"steps": max(100, config.loop.steps)})
+        seconds = seconds_per_step(config.model_copy(update={"loop": longer}), data)
     if planned.seconds is not None:
         steps = max(1, int(0.95 * planned.seconds / seconds))
     else:

@@ -152,8 +152,8 @@ def generate(
         seed=seed,
         stop=stop,
     )
-    for start, added in zip(prompts, texts, strict=True):
-        show.say(start + added)
+    for text in texts:
+        show.say(text)
     show.next_commands(
         [
             (f"unlabeled generate {run} --temperature 0.5 --seed {seed + 1}", "again"),
