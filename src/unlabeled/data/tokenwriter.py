@@ -8,7 +8,7 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,15 +100,15 @@ class _Writer:
                 f"{self.text.vocab_size} entries. Train a tokenizer: modality.tokenizer=bpe."
             )
 
-    def _keep(self, plain: Any, group: list[Piece], kept: int) -> None:
-        data = "".join("\n" * (first and self.num_bytes > 0) + text for text, first in group)
-        block = data.encode("utf-8")
-        if plain.tell() + len(block) <= kept:
-            plain.write(block)
-        elif plain.tell() < kept:
-            room = kept - plain.tell()
-            plain.write(block[:room].decode("utf-8", "ignore").encode("utf-8"))
-        self.num_bytes += sum(len(text.encode("utf-8")) for text, _ in group)
+    def _keep(self, plain: BinaryIO, group: list[Piece], kept: int) -> None:
+        """Count bytes, and keep the beginning of the text with a line end between documents."""
+        for text, first in group:
+            block = text.encode("utf-8")
+            between = b"\n" if first and self.num_bytes else b""
+            self.num_bytes += len(block)
+            room = kept - plain.tell() - len(between)
+            if room > 0:
+                plain.write(between + block[:room].decode("utf-8", "ignore").encode("utf-8"))
 
 
 def write_tokens(

@@ -127,8 +127,10 @@ class Text(Modality):
             begins = [not word.startswith("##") for word in words]
             goes_on = [True] * len(words)
         else:
-            begins = [not word[:1].isalnum() for word in words]
-            goes_on = [word[-1:].isalnum() for word in words]
+            # Part of a letter in UTF-8 decodes to the replacement character.
+            texts = [self.decode([number]) for number in range(self.vocab_size)]
+            begins = [not _inside(text[:1]) for text in texts]
+            goes_on = [_inside(text[-1:]) or text == " " for text in texts]
         edges = torch.tensor([begins, goes_on])
         special = list(self.special_ids)
         edges[0, special], edges[1, special] = True, False
@@ -170,3 +172,8 @@ class Text(Modality):
     def describe(self) -> dict[str, Any]:
         """Return what is needed to rebuild this modality."""
         return {"kind": self.name, **self.config.model_dump()}
+
+
+def _inside(letter: str) -> bool:
+    """Return whether a letter is part of a word."""
+    return letter.isalnum() or letter == "\N{REPLACEMENT CHARACTER}"
