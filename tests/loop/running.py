@@ -38,6 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "encoder": NARROW,
         "method": {"out_dim": 64, "num_local": 2},
     },
+    "simsiam": {"encoder": NARROW, "method": {}},
     "gpt": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},
     "bert": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
 }

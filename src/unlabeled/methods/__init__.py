@@ -18,6 +18,7 @@ METHODS: dict[str, str] = {
     "simclr": "unlabeled.methods.simclr:SimCLR",
     "mae": "unlabeled.methods.mae:MAE",
     "dino": "unlabeled.methods.dino:DINO",
+    "simsiam": "unlabeled.methods.simsiam:SimSiam",
     "gpt": "unlabeled.methods.gpt:GPT",
     "bert": "unlabeled.methods.bert:BERT",
 }
