@@ -1,0 +1,163 @@
+"""Two training steps, a peer's and ours, timed in turns in one process.
+
+A step is everything from stored images to moved weights. Turns alternate, so that a machine that
+slows down slows both; figures are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from unlabeled import device
+from unlabeled.config import EncoderConfig, ImageConfig, OptimConfig
+from unlabeled.data.find import find
+from unlabeled.data.loader import Loader, Order, distort
+from unlabeled.data.read import Pool
+from unlabeled.encoders import build
+from unlabeled.method import Method
+from unlabeled.methods import load
+from unlabeled.modalities.image import Image
+from unlabeled.optim import Optim
+from unlabeled.types import Batch
+
+MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
+"""Of CIFAR-10."""
+
+
+@dataclass
+class Arm:
+    """One side of a comparison.
+
+    Args:
+        name: printed.
+        step: trains on the next batch and returns the loss.
+    """
+
+    name: str
+    step: Callable[[], float]
+
+
+class Ours:
+    """Our step, the parts of the loop without journal, health and checkpoints."""
+
+    def __init__(
+        self, path: Path, name: str, options: Mapping[str, object], encoder: EncoderConfig,
+        optim: OptimConfig, batch: int, size: int = 32,
+    ) -> None:  # fmt: skip
+        torch.manual_seed(0)
+        image = ImageConfig(size=size, mean=MEAN, std=STD, blur=False)
+        self.modality = Image(image, patch=encoder.patch or 8)
+        found = load(name)
+        network = build(encoder, image)
+        self.method: Method = found(found.Config(**options), network, self.modality)
+        self.method.to(memory_format=torch.channels_last)
+        self.method.train()
+        self.optim = Optim(self.method, optim)
+        source = find(str(path))
+        pool = Pool(source, self.modality, np.arange(len(source)), 0.01, None)
+        loader = Loader(pool, self.modality, self.method.views(), Order(len(pool), batch, 0), 0)
+        self.batches = loader.batches(0, 10**6)
+        self.spent: dict[str, float] = {}
+
+    def views(self) -> Batch:
+        """Read, cut and distort the next batch."""
+        return distort(next(self.batches), self.modality, self.method.views())
+
+    def step(self) -> float:
+        """Train on the next batch, adding up where the time goes."""
+        times = [time.perf_counter()]
+        batch = self.views()
+        times.append(time.perf_counter())
+        with device.autocast("bf16" if device.fast_bf16() else "fp32", device.device()):
+            loss, _ = self.method(batch, 0.5)
+        times.append(time.perf_counter())
+        loss.backward()
+        times.append(time.perf_counter())
+        self.optim.set(0.5)
+        self.optim.step()
+        self.optim.zero()
+        self.method.after_step(0.5)
+        times.append(time.perf_counter())
+        names = ("views", "forward", "backward", "optimiser")
+        for part, start, stop in zip(names, times, times[1:], strict=False):
+            self.spent[part] = self.spent.get(part, 0.0) + stop - start
+        return float(loss)
+
+    def flops(self) -> int:
+        """Count the operations of the products in a step, forward and backward."""
+        batch = self.views()
+        with FlopCounterMode(display=False) as counter:
+            self.method(batch, 0.5)[0].backward()
+        self.method.zero_grad(set_to_none=True)
+        return counter.get_total_flops()
+
+
+def pictures(path: Path, limit: int | None = None) -> list[object]:
+    """Return decoded Pillow images, which the peers are given for free."""
+    import io
+
+    import PIL.Image
+
+    source = find(str(path))
+    return [
+        PIL.Image.open(io.BytesIO(source.payload(i))).convert("RGB")
+        for i in range(min(len(source), limit or len(source)))
+    ]
+
+
+def forever(batches: Callable[[], Iterator[object]]) -> Iterator[object]:
+    """Repeat epochs without end."""
+    while True:
+        yield from batches()
+
+
+def bf16_peak(size: int = 4096, repeats: int = 5) -> float:
+    """Return the operations a second that a large bf16 product reaches here."""
+    a, b = torch.randn(2, size, size).bfloat16()
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds)
+
+
+def compare(peer: Arm, ours: Ours, batch: int, steps: int, rounds: int) -> None:
+    """Run both arms in turns and print the table."""
+    arms = [peer, Arm("unlabeled", ours.step)]
+    for arm in arms:
+        arm.step()
+    ours.spent.clear()
+    rates: dict[str, list[float]] = {arm.name: [] for arm in arms}
+    for _ in range(rounds):
+        for arm in arms:
+            start = time.perf_counter()
+            for _ in range(steps):
+                arm.step()
+            rates[arm.name].append(batch * steps / (time.perf_counter() - start))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    for name, values in rates.items():
+        spread = f"{min(values):.0f} to {max(values):.0f}"
+        print(f"{name:32} {medians[name]:8.1f} images/s   ({spread}, {rounds} rounds)")
+    print(f"ratio {medians['unlabeled'] / medians[peer.name]:.2f}")
+    peak, work = bf16_peak(), ours.flops()
+    reached = work * medians["unlabeled"] / batch
+    print(
+        f"our step: {work / 1e9:.0f} GFLOP, {reached / 1e9:.0f} GFLOP/s, "
+        f"{reached / peak:.0%} of the {peak / 1e9:.0f} that a bf16 product reaches"
+    )
+    total = sum(ours.spent.values())
+    print(", ".join(f"{part} {seconds / total:.0%}" for part, seconds in ours.spent.items()))
+    load = os.getloadavg()[0]
+    print(
+        f"{torch.get_num_threads()} threads, load {load:.1f} at the end; torch {torch.__version__}"
+    )
