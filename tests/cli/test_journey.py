@@ -159,6 +159,14 @@ def test_a_run_that_is_no_generator_does_not_generate(place, run, monkeypatch, c
     )
 
 
+def test_a_run_that_cannot_begin_leaves_no_folder(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    words = ["pretrain", "photos", "--method", "mae", "--steps", "3", "--out", "failed"]
+    assert main([*words, "encoder.name=timm:resnet18", *TINY[2:]]) == 64
+    assert "mae" in capsys.readouterr().err
+    assert not (place / "failed").exists()
+
+
 def test_several_processes_need_a_name(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -7,8 +7,13 @@ import json
 import pytest
 
 from unlabeled.cli.start import main
+from unlabeled.methods import catalogue
 
 PATIENCE = 10.0
+EVERY = ", ".join(catalogue.names())
+FOR_IMAGES = ", ".join(
+    name for name in catalogue.names() if "image" in catalogue.describe(name).modalities
+)
 
 
 @pytest.fixture
@@ -49,9 +54,9 @@ SENTENCES = {
     "pretrain photos --steps none": "unlabeled pretrain: Invalid value for '--steps': Input should "
     "be a valid integer, unable to parse string as an integer. See: unlabeled pretrain --help",
     "pretrain photos --method simclrr": "There is no method 'simclrr'. Did you mean 'simclr'? "
-    "Methods: bert, dino, gpt, mae, simclr.",
+    f"Methods: {EVERY}.",
     "pretrain photos --method bert": "The method 'bert' is for text, but this is image. "
-    "Methods for image: dino, mae, simclr.",
+    f"Methods for image: {FOR_IMAGES}.",
     "pretrain photos optim.lrr=1": "There is no option optim.lrr. Did you mean 'lr'? Options of "
     "optim: name, lr, weight_decay, weight_decay_end, betas, eps, momentum, muon_lr, warmup, "
     "final_lr, shape, clip.",
@@ -85,8 +90,7 @@ SENTENCES = {
     "export runs/photos-mae-01": "unlabeled export: Missing option '--to'. "
     "See: unlabeled export --help",
     "runs empty": "There is no run in empty. Start one: unlabeled pretrain DATA",
-    "methods dinno": "There is no method 'dinno'. Did you mean 'dino'? "
-    "Methods: bert, dino, gpt, mae, simclr.",
+    "methods dinno": f"There is no method 'dinno'. Did you mean 'dino'? Methods: {EVERY}.",
     "pretrian photos": "There is no command 'pretrian'. Did you mean 'pretrain'? Commands: demo, "
     "inspect, pretrain, resume, evaluate, finetune, predict, embed, generate, report, export, "
     "runs, methods, doctor.",

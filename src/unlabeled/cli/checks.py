@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
     from unlabeled.data.find import Source
 
+_PREPARED = frozenset({".lock", "data", "data.json", "tokens", "tokenizer"})
+"""What a run folder holds before its run.json."""
+_LEFT = frozenset({"quarantine.jsonl", "log.txt"})
+"""What a run that could not begin leaves for its user to read."""
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
@@ -216,7 +221,7 @@ def new_run(folder: str) -> Path:
         state = status(path)
         resume = f"Continue it: unlabeled resume {folder}  " if state != "finished" else ""
         raise UsageError(f"{folder} holds a run that is {state}. {resume}New run: --out {folder}-2")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and {child.name for child in path.iterdir()} - _LEFT:
         raise UsageError(f"{folder} is not empty and holds no run. New run: --out {folder}-2")
     return path
 
@@ -253,6 +258,17 @@ def kind_of_list(paths: Sequence[str]) -> str | None:
 
     found = {Path(path).suffix.lower() for path in paths}
     return "text" if len(paths) > 1 and found <= TEXT else None
+
+
+def clear_failed_start(folder: Path) -> None:
+    """Remove what a run prepared that never began; what it has to say about bad data stays."""
+    if (folder / "run.json").exists() or not folder.is_dir():
+        return
+    for child in folder.iterdir():
+        if child.name in _PREPARED:
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def choice(given: str, allowed: Sequence[str], what: str) -> str:

@@ -10,14 +10,40 @@ import typer
 
 from unlabeled import config, duration, naming
 from unlabeled.cli import checks, show
-from unlabeled.errors import UsageError
+from unlabeled.errors import BusyError, UsageError
 
 if TYPE_CHECKING:
     from unlabeled.plan import Plan
 
+Data = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="DATA",
+        help="Folder, file or hf://dataset; then options as SECTION.NAME=VALUE, "
+        "such as optim.lr=0.001.",
+    ),
+]
+Method = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Pretext task, see: unlabeled methods.")
+]
+Time = Annotated[str | None, typer.Option(metavar="TIME", help="Time to train: 90s, 10m, 1h30m.")]
+Steps = Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps instead.")]
+Out = Annotated[str | None, typer.Option(metavar="RUN", help="Folder of the run.")]
 Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Read the data as: image, text.")]
 Column = Annotated[
     str | None, typer.Option(metavar="NAME", help="Column of a table that holds the samples.")
+]
+Init = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="Local folder with weights to start from.")
+]
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="TOML file, such as RUN/config.toml."),
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", min=0, help="Repeat or vary a run.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the choices and stop.")]
+PrintConfig = Annotated[
+    bool, typer.Option("--print-config", help="Print the configuration as TOML and stop.")
 ]
 
 
@@ -79,40 +105,18 @@ def inspect(
 
 
 def pretrain(
-    data: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="DATA",
-            help="Folder, file or hf://dataset; then options as SECTION.NAME=VALUE, "
-            "such as optim.lr=0.001.",
-        ),
-    ] = None,
-    method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Pretext task, see: unlabeled methods.")
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time to train: 90s, 10m, 1h30m.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Optimiser steps instead.")
-    ] = None,
-    out: Annotated[str | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
+    data: Data = None,
+    method: Method = None,
+    time: Time = None,
+    steps: Steps = None,
+    out: Out = None,
     kind: Kind = None,
     column: Column = None,
-    init: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Local folder with weights to start from.")
-    ] = (None),
-    config_file: Annotated[
-        str | None,
-        typer.Option("--config", metavar="FILE", help="TOML file, such as RUN/config.toml."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Repeat or vary a run.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the choices and stop.")] = False,
-    print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print the configuration as TOML and stop.")
-    ] = False,
+    init: Init = None,
+    config_file: ConfigFile = None,
+    seed: Seed = None,
+    dry_run: DryRun = False,
+    print_config: PrintConfig = False,
 ) -> None:
     """Learn an encoder from unlabelled data.
 
@@ -170,19 +174,26 @@ def resume(
 
 
 def _start(planned: Plan, target: Path) -> Path:
-    """Print the choices and pre-train."""
+    """Print the choices and pre-train; a run that cannot begin leaves no folder."""
     from unlabeled.loop import pretrain as run
 
     _print_choices(planned)
     choices = [{"name": c.name, "value": c.value, "reason": c.reason} for c in planned.choices]
     show.say(f"run {target}")
-    return run(
-        planned.config,
-        target,
-        seconds=planned.seconds,
-        about={"choices": choices, "command": show.command_line()},
-        quiet=not show.first_rank(),
-    )
+    try:
+        return run(
+            planned.config,
+            target,
+            seconds=planned.seconds,
+            about={"choices": choices, "command": show.command_line()},
+            quiet=not show.first_rank(),
+        )
+    except BusyError:
+        raise
+    except BaseException:
+        if show.first_rank():
+            checks.clear_failed_start(target)
+        raise
 
 
 def _print_choices(planned: Plan) -> None:
