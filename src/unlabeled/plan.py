@@ -156,11 +156,9 @@ def _method(chooser: Chooser, source: Source, request: Request) -> str:
 
 
 def _image(chooser: Chooser, seen: Look, method: str) -> None:
-    from unlabeled.modalities.image import Image
-
     card = catalogue.describe(method)
     configs.check_section("modality", chooser.tree.get("modality", {}), configs.ImageConfig)
-    size = chooser.choose("modality", "size", seen.size, seen.size_reason)
+    size = int(chooser.choose("modality", "size", seen.size, seen.size_reason))
     chooser.choose("modality", "channels", seen.channels, seen.channels_reason)
     chooser.choose("modality", "mean", seen.mean, "measured on a sample of the data")
     chooser.choose("modality", "std", seen.std, "measured on a sample of the data")
@@ -171,12 +169,22 @@ def _image(chooser: Chooser, seen: Look, method: str) -> None:
     default = "timm:vit_tiny_patch16_224" if tokens else "timm:resnet18"
     reason = "hides tokens, so it needs a transformer" if tokens else "strong on small data"
     name = str(chooser.choose("encoder", "name", default, reason))
-    if "vit" in name or "deit" in name:
-        edge = max(2, size // 8)
+    if name.startswith(("timm:vit", "timm:deit")):
+        edge = _patch(size)
         chooser.choose("encoder", "patch", edge, f"{(size // edge) ** 2} patches of an image")
-    else:
-        chooser.choose("encoder", "small_stem", size <= 64, "keeps resolution on small images")
-    del Image
+        if tokens:
+            chooser.choose("encoder", "pool", "avg", "no loss shapes the class token")
+    elif name in SEVEN_BY_SEVEN and size <= 64:
+        chooser.choose("encoder", "small_stem", True, "keeps resolution on small images")
+
+
+SEVEN_BY_SEVEN = frozenset(f"timm:resnet{depth}" for depth in (18, 34, 50, 101, 152))
+"""Networks whose stem shrinks an image four times before they look at it."""
+
+
+def _patch(size: int) -> int:
+    """Return the edge of a patch: the largest that tiles the image with at least 7 a side."""
+    return max(edge for edge in range(1, size + 1) if size % edge == 0 and size // edge >= 7)
 
 
 def _text(chooser: Chooser, seen: Look, method: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import sys
 import uuid
@@ -22,6 +23,8 @@ from unlabeled.journal import read_json, read_lines, write_atomic, write_json
 from unlabeled.method import Method
 from unlabeled.prepare import Prepared
 from unlabeled.runs import CONFIG, INFO
+
+_MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024
 
 PACKAGES = ("unlabeled", "torch", "timm", "transformers", "numpy", "pillow")
 
@@ -55,6 +58,7 @@ def start(
         "encoder": config.encoder.name,
         "steps": config.loop.steps,
         "seed": config.loop.seed,
+        "chance": method.chance(config.loop.batch),
         "parameters": sum(p.numel() for p in method.exported().parameters()),
         "data": {k: v for k, v in data.record.items() if k in ("samples", "pool", "held_out")},
         "started": _now(),
@@ -97,6 +101,7 @@ def stopped(folder: Path, status: str, samples_seen: int, verdict: str | None = 
     seconds = float(before.get("seconds", 0.0)) + spent
     _update(
         folder, status=status, ended=_now(), samples_seen=samples_seen, seconds=seconds,
+        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MEMORY_UNIT,
         cpu_seconds=float(before.get("cpu_seconds", 0.0)) + sum(os.times()[:4]),
         **({"verdict": verdict} if verdict else {}),
     )  # fmt: skip
