@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,10 +182,13 @@ class Encoder:
         target = Path(folder).expanduser()
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise UsageError(f"{folder} exists and is not empty. Name another folder.")
-        parts = [self.folder] if (self.folder / FACTS).is_file() else []
-        for part in parts or [self.folder / "encoder", self.folder / "tokenizer"]:
-            if part.is_dir():
-                shutil.copytree(part, target, dirs_exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
+        self.network.save(target)
+        for path in target.iterdir():
+            path.chmod(0o644)
+        tokenizer = getattr(self.modality, "tokenizer", None)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(str(target))
         facts = {"format": config.FORMAT, "kind": self.kind, "modality": self._settings}
         (target / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 

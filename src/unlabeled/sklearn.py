@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from unlabeled import items
+
+if TYPE_CHECKING:
+    from unlabeled.api import Encoder
 
 
 class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -34,6 +37,7 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         encoder_: the `unlabeled.Encoder`.
+        files_: what `Encoder.save_pretrained` writes, name -> content; pickled with the step.
         n_features_out_: D, width of a feature.
     """
 
@@ -62,13 +66,13 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             X: texts, or images: uint8 (n, H, W) or (n, H, W, C), or a list of images.
             y: ignored; labels cannot reach pre-training.
         """
-        if hasattr(self, "encoder_"):
+        if hasattr(self, "files_"):
             return self
         from unlabeled.api import pretrain
 
         options: dict[str, Any] = dict(self.options or {})
         with tempfile.TemporaryDirectory(prefix="unlabeled-") as folder:
-            self.encoder_ = pretrain(
+            self._encoder = pretrain(
                 items.write_samples(X, Path(folder)),
                 self.method,
                 self.time,
@@ -79,8 +83,24 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 quiet=True,
                 **options,
             )
-        self.n_features_out_ = self.encoder_.dim
+            self._encoder.save_pretrained(Path(folder) / "kept")
+            self.files_ = _read(Path(folder) / "kept")
+        self.n_features_out_ = self._encoder.dim
         return self
+
+    @property
+    def encoder_(self) -> Encoder:
+        """Return the fitted encoder; absent before `fit`."""
+        if not hasattr(self, "files_"):
+            raise AttributeError("encoder_ exists after fit")
+        if not hasattr(self, "_encoder"):
+            from unlabeled.api import Encoder
+
+            with tempfile.TemporaryDirectory(prefix="unlabeled-") as folder:
+                for name, content in self.files_.items():
+                    (Path(folder) / name).write_bytes(content)
+                self._encoder = Encoder.from_pretrained(folder)
+        return self._encoder
 
     def transform(self, X: Sequence[Any] | NDArray[Any]) -> NDArray[np.float32]:  # noqa: N803
         """Return features (n, D).
@@ -88,16 +108,20 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             NotFittedError: `fit` was not called.
         """
-        check_is_fitted(self, "encoder_")
+        check_is_fitted(self, "files_")
         return self.encoder_.encode(X)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[Any]:
         """Return a name for each column of the features."""
-        check_is_fitted(self, "encoder_")
+        check_is_fitted(self, "files_")
         return np.array([f"feature{i}" for i in range(self.n_features_out_)], dtype=object)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the files of the encoder, not the module: they hold no code."""
+        return {k: v for k, v in super().__getstate__().items() if k != "_encoder"}
+
     def __sklearn_clone__(self) -> SSLEncoder:
-        if self.prefit and hasattr(self, "encoder_"):
+        if self.prefit and hasattr(self, "files_"):
             return self
         return type(self)(**self.get_params(deep=False))
 
@@ -109,3 +133,7 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.requires_fit = True
         tags.non_deterministic = False
         return tags
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

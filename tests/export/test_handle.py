@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -131,6 +132,8 @@ def test_transformer_step_of_scikit_learn(encoder, monkeypatch):
     assert step.transform(images).shape == (24, encoder.dim)
     assert len(step.get_feature_names_out()) == encoder.dim
     assert not hasattr(clone(step), "encoder_")
+    again = pickle.loads(pickle.dumps(step))
+    np.testing.assert_allclose(again.transform(images), step.transform(images), atol=1e-6)
     kept = SSLEncoder(steps=3, prefit=True, options={"optim": {"lr": 0.1}}).fit(images)
     assert clone(kept) is kept
 
