@@ -44,6 +44,18 @@ def test_images_are_written_as_people_have_them(tmp_path, monkeypatch, pictures)
     assert [str(p.relative_to(found.test)) for p in found.test.rglob("*.png")] == ["1/3.png"]
 
 
+def test_without_groups_there_is_no_column_of_them(tmp_path, monkeypatch, pictures):
+    """A column of empty names would make one group of all samples, which no split tears."""
+    alone = [Item(item.name, item.content, item.label) for item in pictures]
+    monkeypatch.setitem(samples.SETS, "toy", recipe(alone))
+    found = samples.fetch("toy", tmp_path)
+    assert found.labels is None
+    alone[0] = Item("t", alone[0].content, "0", test=True)
+    monkeypatch.setitem(samples.SETS, "tested", recipe(alone))
+    found = samples.fetch("tested", tmp_path)
+    assert found.labels.read_text().splitlines()[0] == "path,label"
+
+
 def test_a_set_is_made_once_and_leaves_no_draft(tmp_path, monkeypatch, pictures):
     monkeypatch.setitem(samples.SETS, "toy", recipe(pictures))
     first = samples.fetch("toy", tmp_path)
@@ -67,7 +79,7 @@ def test_somebody_elses_folder_is_left_alone(tmp_path, monkeypatch, pictures):
     monkeypatch.setitem(samples.SETS, "toy", recipe(pictures))
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "mine.txt").write_text("keep")
-    with pytest.raises(UsageError, match="is not the set 'toy'"):
+    with pytest.raises(UsageError, match="is not this version of the set 'toy'"):
         samples.fetch("toy", tmp_path)
     assert (tmp_path / "toy" / "mine.txt").read_text() == "keep"
 

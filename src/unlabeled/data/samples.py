@@ -3,7 +3,7 @@
 None of it is part of this package. A set is written once, the way people have theirs on disk
 (images in a folder beside a `labels.csv`, text in Parquet), and found again afterwards:
 
-    FOLDER/digits/  pool/*.png  labels.csv (path, label, group)  test/CLASS/*.png  set.json
+    FOLDER/digits/  pool/*.png  labels.csv (path, label[, group])  test/CLASS/*.png  set.json
     FOLDER/brown/   pool.parquet  test.parquet  (name, text, label, group)         set.json
 """
 
@@ -25,7 +25,7 @@ from unlabeled.data import shipped
 from unlabeled.data.shipped import Item
 from unlabeled.errors import DataError, UnlabeledError, UsageError, WriteError, nearest
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,9 @@ def _make(name: str, recipe: Recipe, place: Path) -> None:
         (draft / "set.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         draft.chmod(0o755)
         if place.exists():
-            raise UsageError(f"{place} exists and is not the set '{name}'; name another folder.")
+            raise UsageError(
+                f"{place} exists and is not this version of the set '{name}'; move it away."
+            )
         os.replace(draft, place)
     except OSError as error:
         raise WriteError(f"{place} cannot be written: {error.strerror}.") from None
@@ -177,16 +179,16 @@ def _make(name: str, recipe: Recipe, place: Path) -> None:
 def _write_images(items: Iterable[Item], folder: Path) -> None:
     from PIL import Image
 
-    (folder / "pool").mkdir()
+    rows = []
+    for item in items:
+        path = f"{f'test/{item.label}' if item.test else 'pool'}/{item.name}.png"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(item.content)).save(folder / path)
+        if not item.test:
+            rows.append([path, item.label, item.group])
+    width = 3 if any(row[2] for row in rows) else 2  # an empty group would be one of all samples
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
-        table.writerow(["path", "label", "group"])
-        for item in items:
-            path = f"{f'test/{item.label}' if item.test else 'pool'}/{item.name}.png"
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.asarray(item.content)).save(folder / path)
-            if not item.test:
-                table.writerow([path, item.label, item.group])
+        csv.writer(stream).writerows(row[:width] for row in [["path", "label", "group"], *rows])
 
 
 def _write_text(items: Iterable[Item], folder: Path) -> None:
@@ -194,9 +196,8 @@ def _write_text(items: Iterable[Item], folder: Path) -> None:
     import pyarrow.parquet as pq
 
     everything = list(items)
-    columns = ["name", "content", "label", "group"]
-    if not any(item.label for item in everything):
-        columns = columns[:2]
+    columns = ["name", "content"]
+    columns += [c for c in ("label", "group") if any(getattr(item, c) for item in everything)]
     for file, test in (("pool.parquet", False), ("test.parquet", True)):
         rows = [item for item in everything if item.test == test]
         if rows:
