@@ -20,25 +20,33 @@ from unlabeled.types import Batch
 def backward(
     trained: nn.Module, batch: Batch, progress: float, state: State
 ) -> tuple[float, dict[str, float]]:
-    """Add up gradients over micro-batches, each weighted by its number of scored targets."""
+    """Add up gradients over micro-batches and ranks, each weighted by its scored targets.
+
+    Returns:
+        The mean loss of the whole batch over all ranks, and the means of its parts.
+    """
     config = state.config.loop
+    weighted = config.accumulate > 1 or device.world() > 1
     size = -(-len(batch) // config.accumulate)
     micros = list(batch.split(size)) if config.accumulate > 1 else [batch]
-    total, weights = 0.0, 0.0
-    parts: dict[str, float] = {}
+    sums: dict[str, float] = {"": 0.0, "loss": 0.0}
     for number, micro in enumerate(micros):
         sync = number == len(micros) - 1
         with _syncing(trained, sync), device.autocast(config.precision, state.where):
             loss, found = trained(micro, progress)
         weight = float(found["targets"]) if "targets" in found else float(len(micro))
         with _syncing(trained, sync):
-            (loss * weight if _weighted(state) else loss).backward()
-        total, weights = total + loss.item() * weight, weights + weight
-        for name, value in found.items():
-            parts[name] = parts.get(name, 0.0) + float(value) * weight
-    if _weighted(state):
-        _divide(state.optim, weights)
-    return total / weights, {name: value / weights for name, value in parts.items()}
+            (loss * weight if weighted else loss).backward()
+        for name, value in [("", 1.0), ("loss", loss.detach()), *found.items()]:
+            sums[name] = sums.get(name, 0.0) + float(value) * weight
+    sums = _over_ranks(sums)
+    weights = sums.pop("")
+    if weighted:
+        # DDP averages over ranks; what is wanted is the sum over them, divided by all targets.
+        grads = [p.grad for p in state.optim.params() if p.grad is not None]
+        torch._foreach_mul_(grads, device.world() / weights)
+    means = {name: value / weights for name, value in sums.items()}
+    return means.pop("loss"), means
 
 
 def clip(optim: Optim, progress: float, limit: float | None) -> float:
@@ -67,19 +75,13 @@ def refuse_non_finite(state: State, batch: Batch, loss: float, norm: float) -> N
     )
 
 
-def _weighted(state: State) -> bool:
-    return state.config.loop.accumulate > 1 or device.world() > 1
-
-
-def _divide(optim: Optim, weights: float) -> None:
-    """Turn the sum of weighted gradients (averaged over ranks) into that of the mean loss."""
-    shared = torch.tensor(weights, dtype=torch.float64)
-    if device.world() > 1:
-        shared = shared.to(device.device())
-        dist.all_reduce(shared)
-    torch._foreach_mul_(
-        [p.grad for p in optim.params() if p.grad is not None], device.world() / float(shared)
-    )
+def _over_ranks(sums: dict[str, float]) -> dict[str, float]:
+    """Add up numbers of the same names over all ranks."""
+    if device.world() == 1:
+        return sums
+    shared = torch.tensor(list(sums.values()), dtype=torch.float64, device=device.device())
+    dist.all_reduce(shared)
+    return dict(zip(sums, shared.tolist(), strict=True))
 
 
 def _syncing(trained: nn.Module, sync: bool) -> Any:

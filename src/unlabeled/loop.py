@@ -117,7 +117,8 @@ def loop(state: State, stop: Stop, display: Display) -> None:
     stream = stop.guard(batches(state))
     while state.step < config.steps:
         progress = state.step / config.steps
-        rate = optim.set(progress)
+        # Half a step on, so that neither the first nor the last step has a rate of zero.
+        rate = optim.set(progress + 0.5 / config.steps)
         batch = clock.wait(lambda: next(stream))
         if batch is not None:
             torch.manual_seed(rng.mix(config.seed, state.step, device.rank()) >> 1)

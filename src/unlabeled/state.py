@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,14 @@ from unlabeled.optim import Optim
 from unlabeled.prepare import Prepared
 from unlabeled.runs import build_method, load_method, shared_names
 from unlabeled.types import Batch
+
+# A teacher's centre and a queue are each method's own business (after_step), not DDP's. The
+# option was renamed in torch 2.14.
+_KEEP_BUFFERS: dict[str, Any] = (
+    {"forward_sync_buffers": False}
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else {"broadcast_buffers": False}
+)
 
 
 @dataclass
@@ -67,7 +77,7 @@ def wrap(method: Method, state: State) -> nn.Module:
         trained = torch.compile(method)  # type: ignore[assignment]
     if device.world() > 1:
         ids = [state.where.index] if state.where.type == "cuda" else None
-        trained = DistributedDataParallel(trained, device_ids=ids, broadcast_buffers=False)
+        trained = DistributedDataParallel(trained, device_ids=ids, **_KEEP_BUFFERS)
     return trained
 
 
