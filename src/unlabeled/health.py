@@ -49,6 +49,32 @@ def spread(x: Tensor) -> Tensor:
     return z.std(dim=0, correction=0).mean() * math.sqrt(z.shape[1])
 
 
+def directions(x: Tensor) -> Tensor:
+    """Return how many directions unit rows use: the participation ratio of their covariance.
+
+    ``(sum of eigenvalues)^2 / sum of their squares``, from the Gram matrix, so that it costs a
+    product of (N, D) with itself and no decomposition.
+
+    Args:
+        x: (N, D), N >= 2.
+
+    Returns:
+        Scalar without gradient, between 1 (a line) and min(N - 1, D).
+
+    >>> round(directions(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])).item(), 3)
+    1.0
+    """
+    z = F.normalize(x.detach().float(), dim=-1)
+    z = z - z.mean(0)
+    gram = z @ z.T if len(z) < z.shape[1] else z.T @ z
+    return gram.diagonal().sum().square() / gram.square().sum().clamp_min(1e-12)
+
+
+def projected(x: Tensor) -> dict[str, Tensor]:
+    """Return what health reads of projections, (N, D): their spread and directions."""
+    return {"projection_spread": spread(x), "projection_rank": directions(x)}
+
+
 def read_features(features: Tensor) -> Reading:
     """Measure features, (N, D) with N >= 2.
 
@@ -94,7 +120,7 @@ class Health:
             "point": self._one_point(reading, parts),
             "uniform": self._uniform(parts),
             "constant": self._constant(parts),
-            "line": reading.effective_rank < 1.5 and self.first.effective_rank > 3,
+            "line": self._one_line(reading, parts),
             "chance": progress > 0.3 and self._at_chance(loss),
             "unigram": progress > 0.3 and self._at_unigram(loss),
         }
@@ -110,6 +136,12 @@ class Health:
         projected = parts.get("projection_spread", 1.0)
         start = self.first.spread if self.first else reading.spread
         return projected < 0.02 or reading.spread < min(0.01, 0.2 * start)
+
+    def _one_line(self, reading: Reading, parts: Mapping[str, float]) -> bool:
+        """BatchNorm keeps a spread on even when all projections lie on one line."""
+        start = self.first.effective_rank if self.first else reading.effective_rank
+        flat = reading.effective_rank < 1.5 and start > 3
+        return flat or parts.get("projection_rank", math.inf) < 1.3
 
     def _uniform(self, parts: Mapping[str, float]) -> bool:
         """Every sample's target is the uniform distribution: nothing to match."""
@@ -134,7 +166,7 @@ WORDS: Mapping[str, str] = {
     "point": "The features are collapsing to one point: all samples look the same to the "
     "encoder. Usual causes: a rate that is too high, a teacher without momentum, no centring or "
     "no stop-gradient. Try optim.lr divided by 3, or a longer optim.warmup.",
-    "line": "The features are collapsing to one direction (effective rank below 1.5). Try "
+    "line": "The features are collapsing to one direction (one line through all projections). Try "
     "optim.lr divided by 3, or a larger loop.batch.",
     "uniform": "The targets are uniform over all prototypes: the teacher says nothing. Try a "
     "lower teacher temperature, fewer prototypes, or a faster teacher (lower momentum).",

@@ -200,7 +200,7 @@ def build_method(config: RunConfig, modality: Modality) -> Method:
     options = kind.Config(**{k: v for k, v in config.method.items() if k != "name"})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.loop.seed + 1)
-        return kind(options, encoder, modality)  # type: ignore[call-arg]
+        return kind(options, encoder, modality)
 
 
 def load_method(method: Method, tensors: Mapping[str, Any]) -> None:

@@ -59,7 +59,7 @@ def build(config: RunConfig, folder: Path, data: Prepared) -> State:
     where = device.device()
     method = build_method(config, data.modality).to(where)
     if config.loop.channels_last:
-        method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        method.to(memory_format=torch.channels_last)
     if config.loop.accumulate > 1 and method.couples_samples:
         raise ConfigError(
             f"loop.accumulate={config.loop.accumulate} would change {config.method['name']}: its "

@@ -52,13 +52,14 @@ class Watch:
         reading = read_features(self._features())
         progress = self.state.step / self.state.config.loop.steps
         alarms = self.health.check(reading, parts, loss, progress)
-        line = {
+        entropies: dict[str, Any] = {k: parts[k] for k in ("entropy", "target_entropy") if k in parts}
+        line: dict[str, Any] = {
             "step": self.state.step,
             "spread": reading.spread,
             "effective_rank": reading.effective_rank,
             "mean_cosine": reading.mean_cosine,
             "prototypes": self.health.prototypes,
-            **{k: parts[k] for k in ("entropy", "target_entropy") if k in parts},
+            **entropies,
             "alarms": alarms,
             "streaks": self.health.streaks,
         }

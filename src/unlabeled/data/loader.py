@@ -194,14 +194,12 @@ class Loader:
                         f"Data workers died {deaths} times, the last time before step {step}: "
                         f"{error}. Try loop.workers=0 to see why."
                     ) from error
-                print(
-                    f"A data worker died before step {step}; it is replaced.", file=sys.stderr
-                )
+                print(f"A data worker died before step {step}; it is replaced.", file=sys.stderr)
 
     def _stream(self, start: int, stop: int) -> Iterator[Batch]:
         loader = DataLoader(
             _Cuts(self.samples, self.modality, self.views, self.order.seed),
-            batch_sampler=_Steps(self.order, start, stop),  # type: ignore[arg-type]
+            batch_sampler=_Steps(self.order, start, stop),
             num_workers=self.workers,
             collate_fn=stack,
             timeout=TIMEOUT if self.workers else 0,

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from unlabeled.encoders.base import Encoder
-from unlabeled.health import spread
+from unlabeled.health import projected
 from unlabeled.method import Method, MethodConfig
 from unlabeled.modalities.base import Modality
 from unlabeled.nn.contrast import nt_xent
@@ -79,7 +79,7 @@ class SimCLR(Method):
         images = batch["global"].flatten(0, 1)  # (2B, C, H, W): BatchNorm sees both views
         one, two = self.projector(self.encoder(images)).chunk(2)  # (B, out_dim) each
         total, found = nt_xent(one, two, self.config.temperature)
-        return Loss(total, {"found": found, "projection_spread": spread(one)})
+        return Loss(total, {"found": found, **projected(one)})
 
     def chance(self, batch_size: int) -> float:
         """Return ln(2B - 1): every other view is as likely."""

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlabeled.encoders.base import Encoder
-from unlabeled.health import spread
+from unlabeled.health import projected
 from unlabeled.method import Method, MethodConfig
 from unlabeled.modalities.base import Modality
 from unlabeled.nn.precision import full
@@ -75,7 +75,7 @@ class SimSiam(Method):
         """Predict each view's projection from the other's (Eq. 4)."""
         one, two = (self.projector(self.encoder(x)) for x in batch["global"])  # (B, out_dim)
         total = -(self._agree(one, two) + self._agree(two, one)) / 2
-        return Loss(total, {"projection_spread": spread(one)})
+        return Loss(total, projected(one))
 
     def _agree(self, here: Tensor, there: Tensor) -> Tensor:
         guess = full(self.predictor(here))
