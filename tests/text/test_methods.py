@@ -132,6 +132,22 @@ def test_one_batch_is_learned_by_heart(kind: str, name: str, bpe: Any, wordpiece
     assert loss.item() < 0.05
 
 
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_bf16_changes_little(kind: str, name: str, bpe: Any, wordpiece: Any) -> None:
+    rows, _, text, _ = corpus(name, bpe, wordpiece)
+    method = method_of(kind, name, text)
+    batch = batch_of(rows)
+    exact = method.loss(batch, 0.0).total
+    expected = gradients(method, exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        near = method.loss(batch, 0.0).total
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near, exact, atol=5e-3, rtol=0)
+    found = gradients(method, near)
+    both = [torch.cat([g[n].flatten() for n in expected]) for g in (found, expected)]
+    assert torch.cosine_similarity(*both, dim=0) > 0.999
+
+
 def test_noise_is_never_predicted_better_than_chance(bpe: Any) -> None:
     method = method_of("gpt", "hf:gpt2-1x32h2", bpe[2])
     optimizer = torch.optim.AdamW(method.parameters(), lr=5e-3)

@@ -43,7 +43,7 @@ def test_grid_moves_with_epoch_and_not_otherwise(bpe: Any) -> None:
     rows, *_ = bpe
     assert len({rows.start(0, epoch) % rows.length for epoch in range(40)}) > 15
     np.testing.assert_array_equal(rows.payload(3, 1), rows.payload(3, 1))
-    assert not np.array_equal(rows.payload(3, 1), rows.payload(3, 2))
+    assert rows.start(3, 0) != rows.start(3, 1)
 
 
 @pytest.mark.parametrize("corpus", ["bpe", "wordpiece"])

@@ -28,6 +28,7 @@ from unlabeled.errors import ConfigError, UsageError, nearest
 from unlabeled.modalities.text import Text
 from unlabeled.nn import attention
 from unlabeled.nn.attention import Layout
+from unlabeled.nn.precision import full
 from unlabeled.nn.token_head import TokenHead
 
 SIZES = {
@@ -106,6 +107,7 @@ class Language(Encoder):
 
     def pool(self, tokens: Tensor, layout: Layout | None = None) -> Tensor:
         """Average the tokens that are no padding, (B, T, D) -> (B, D)."""
+        tokens = full(tokens)
         if layout is None:
             return tokens.mean(1)
         real = layout.real[..., None].to(tokens.dtype)

@@ -1,6 +1,7 @@
 """GPT: guess the next token from those before it.
 
-Radford et al., "Language Models are Unsupervised Multitask Learners", 2019 (GPT-2).
+Radford et al., "Language Models are Unsupervised Multitask Learners", 2019 (GPT-2); trained as in
+Brown et al., "Language Models are Few-Shot Learners", NeurIPS 2020, arXiv:2005.14165.
 
 A packed row holds several documents; a token sees only its own, and the target of the last token
 of a document is the one token that closes it, never the first of the next.
