@@ -156,10 +156,13 @@ def runs(
         if newest[1] == "finished"
         else (f"unlabeled resume {newest[0]}", "continue it")
     )
+    third = ("unlabeled pretrain DATA --seed 1", "another run, to compare")
+    if len(rows) > 1:
+        third = (f"unlabeled report {' '.join(row[0] for row in rows[:3])}", "compare")
     show.next_commands(
         [
             (f"unlabeled report {newest[0]}", "one page of everything"),
             second,
-            (f"unlabeled report {' '.join(row[0] for row in rows[:3])}", "compare"),
+            third,
         ]
     )
