@@ -45,7 +45,7 @@ def evaluate_tokens(
     count = len(rows) if limit is None else min(limit, len(rows))
     where = next(method.parameters()).device
     special = torch.tensor(list(_special(method)), device=where)
-    sums = np.zeros(4)
+    sums = np.zeros(3)
     extra = np.zeros(2)
     training = method.training
     method.eval()
@@ -56,10 +56,10 @@ def evaluate_tokens(
         with device.autocast(precision, where):
             nats, targets, right = method.scores(Batch({"plain": x[None]}, keys))  # type: ignore[operator]
         text = ~torch.isin(targets, special)
-        sums += [float(nats[text].double().sum()), int(text.sum()), int(right[text].sum()), 0]
+        sums += [float(nats[text].double().sum()), int(text.sum()), int(right[text].sum())]
         extra += [float(nats[~text].double().sum()), int((~text).sum())]
     method.train(training)
-    return _summary(method, rows, count, sums, extra)
+    return _summary(method, rows, count, sums.tolist(), extra.tolist())
 
 
 def _special(method: Any) -> tuple[int, ...]:
@@ -68,7 +68,7 @@ def _special(method: Any) -> tuple[int, ...]:
 
 
 def _summary(
-    method: Method, rows: TokenRows, count: int, sums: np.ndarray, extra: np.ndarray
+    method: Method, rows: TokenRows, count: int, sums: list[float], extra: list[float]
 ) -> dict[str, Any]:
     nats = sums[0] / max(sums[1], 1)
     found: dict[str, Any] = {
