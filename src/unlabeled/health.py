@@ -151,7 +151,7 @@ class Health:
     def _constant(self, parts: Mapping[str, float]) -> bool:
         """The mean target has almost no entropy: all samples share one prototype."""
         entropy, classes = parts.get("entropy"), self.prototypes
-        return bool(entropy is not None and classes and entropy < 0.02 * math.log(classes))
+        return bool(entropy is not None and classes and entropy < 0.1 * math.log(classes))
 
     def _at_chance(self, loss: float) -> bool:
         return self.chance is not None and abs(loss - self.chance) < 0.002 * self.chance

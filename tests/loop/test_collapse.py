@@ -1,0 +1,114 @@
+"""Collapse that is forced on each method is caught, and named, before step 300."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from tests.conftest import draw_image
+from tests.loop.running import small_config
+from unlabeled import loop
+from unlabeled.config import RunConfig
+from unlabeled.errors import TrainingError
+
+RATES = {"simclr": 0.03, "simsiam": 0.03, "dino": 5e-4, "mae": 1e-3, "gpt": 3e-3, "bert": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 256 images, for batches of 32."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(256):
+        Image.fromarray(draw_image(number)).save(folder / f"{number}.png")
+    return folder
+
+
+def _config(method: str, data: Path, *, rate: float | None = None, **options: Any) -> RunConfig:
+    config = small_config(
+        method, data, steps=300, batch=32, health_steps=20, save_steps=10**6,
+        stop_on_collapse=True, seed=0,
+    )  # fmt: skip
+    name = "sgd" if method in ("simclr", "simsiam") else "adamw"
+    moved = {"lr": rate or RATES[method], "name": name, "warmup": 0.05}
+    return config.model_copy(
+        update={
+            "method": {**config.method, **options},
+            "optim": config.optim.model_copy(update=moved),
+        }
+    )
+
+
+def _caught(config: RunConfig, out: Path) -> str:
+    with pytest.raises(TrainingError) as error:
+        loop.pretrain(config, out, quiet=True)
+    return str(error.value)
+
+
+def _only_alike(one: torch.Tensor, two: torch.Tensor, _: float) -> tuple[torch.Tensor, Any]:
+    """SimCLR's loss without its negatives: nothing holds samples apart."""
+    return 1 - F.cosine_similarity(one.float(), two.float()).mean(), torch.tensor(0.0)
+
+
+@pytest.mark.slow
+def test_simclr_without_negatives(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unlabeled.methods.simclr.nt_xent", _only_alike)
+    assert "collapsing" in _caught(_config("simclr", images), tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_simsiam_without_predictor_and_stopped_gradient(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alike(_: Any, here: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        return F.cosine_similarity(here.float(), there.float(), dim=-1).mean()
+
+    monkeypatch.setattr("unlabeled.methods.simsiam.SimSiam._agree", alike)
+    assert "collapsing" in _caught(_config("simsiam", images), tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_dino_without_centre(images: Path, tmp_path: Path) -> None:
+    config = _config(
+        "dino", images, centre_momentum=1.0, teacher_temperature=0.02, first_temperature=0.02
+    )
+    assert "share one prototype" in _caught(config, tmp_path / "run")
+
+
+def test_dino_with_a_teacher_that_says_nothing(images: Path, tmp_path: Path) -> None:
+    config = _config("dino", images, teacher_temperature=1.0, first_temperature=1.0)
+    assert "targets are uniform" in _caught(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("method", ["mae", "gpt", "bert"])
+def test_a_rate_that_ruins_the_features(
+    method: str, images: Path, text_folder: Path, tmp_path: Path
+) -> None:
+    """Methods whose targets are data cannot collapse by agreeing; a wild rate still ruins them."""
+    data = text_folder if method in ("gpt", "bert") else images
+    said = _caught(_config(method, data, rate=3.0), tmp_path / "run")
+    assert "optim.lr" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("method", ["simclr", "simsiam", "mae", "gpt", "bert"])
+def test_healthy_runs_raise_no_alarm(
+    method: str, seed: int, images: Path, text_folder: Path, tmp_path: Path
+) -> None:
+    """Ten healthy runs of 300 steps."""
+    data = text_folder if method in ("gpt", "bert") else images
+    config = _config(method, data)
+    config = config.model_copy(update={"loop": config.loop.model_copy(update={"seed": seed})})
+    run: Callable[[], Any] = lambda: loop.pretrain(config, tmp_path / "run", quiet=True)  # noqa: E731
+    run()
+    from unlabeled.journal import read_lines
+
+    assert [line["alarms"] for line in read_lines(tmp_path / "run" / "health.jsonl")] == [[]] * 15
