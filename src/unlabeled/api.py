@@ -78,6 +78,11 @@ def pretrain(
     folder = Path(out) if out is not None else naming.run_folder(planned.config)
     about = {"choices": [vars(choice) for choice in planned.choices], "command": "in Python"}
     start(planned.config, folder, seconds=planned.seconds, about=about, quiet=quiet)
+    if planned.config.data.kind == "text":
+        from unlabeled.runs import Run
+        from unlabeled.transfer.text_scores import score_run
+
+        score_run(Run.open(folder))
     return Encoder.from_pretrained(folder)
 
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from unlabeled.config import OptimConfig
 from unlabeled.method import Method
+from unlabeled.muon import Muon
 from unlabeled.schedule import cosine, warm_up
 
 
@@ -148,9 +149,8 @@ def _plain(groups: list[dict[str, Any]], config: OptimConfig) -> Optimizer:
 
 
 def _muon(matrices: list[dict[str, Any]], config: OptimConfig) -> Optimizer:
-    """Build Muon; Jordan et al., 2024; momentum 0.95, Nesterov, five Newton-Schulz steps."""
     groups = [{**g, "peak": config.muon_lr} for g in matrices]
-    return torch.optim.Muon(groups, lr=config.muon_lr, momentum=0.95, nesterov=True)
+    return Muon(groups, lr=config.muon_lr)
 
 
 def _take_matrices(

@@ -87,8 +87,18 @@ def finish(folder: Path, method: Method, samples_seen: int) -> None:
     encoder: Any = method.exported()
     encoder.save(draft)
     shutil.rmtree(folder / "encoder", ignore_errors=True)
+    for path in draft.rglob("*"):
+        if path.is_file():  # safetensors writes files that only their owner may read
+            path.chmod(0o666 & ~_mask())
     draft.rename(folder / "encoder")
     stopped(folder, "finished", samples_seen, health_verdict(folder))
+
+
+def _mask() -> int:
+    """Return this process's mask for new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def stopped(folder: Path, status: str, samples_seen: int, verdict: str | None = None) -> None:

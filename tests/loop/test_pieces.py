@@ -20,6 +20,7 @@ from unlabeled.data.loader import Order
 from unlabeled.errors import ConfigError, DataError
 from unlabeled.health import PATIENCE, Health, Reading, read_features
 from unlabeled.method import Method
+from unlabeled.muon import Muon
 from unlabeled.optim import LARS, Optim
 from unlabeled.schedule import cosine, linear, warm_up
 
@@ -122,6 +123,24 @@ def test_optimiser_state_round_trips(name: str) -> None:
 
     for a, b in zip(moved(6, None), moved(6, 3), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 24), (24, 6)])
+def test_muon_equals_torchs(shape: tuple[int, int]) -> None:
+    """Five steps of three matrices in a batch, against torch's one by one."""
+    torch.manual_seed(0)
+    mine = [nn.Parameter(torch.randn(shape)) for _ in range(3)]
+    theirs = [nn.Parameter(p.detach().clone()) for p in mine]
+    ours = Muon(mine, lr=0.1, weight_decay=0.1)
+    torchs = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.1)
+    for _ in range(5):
+        for p, q in zip(mine, theirs, strict=True):
+            p.grad = torch.randn(shape)
+            q.grad = p.grad.clone()
+        ours.step()
+        torchs.step()
+    for p, q in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(p, q, rtol=0.02, atol=0.01)
 
 
 def test_muon_moves_hidden_matrices_only() -> None:

@@ -237,6 +237,12 @@ def _after_run(folder: Path) -> None:
     """Say what a run became and what to do with it."""
     info = checks.info(folder)
     show.say(f"\n{info.get('verdict') or 'The run is finished.'}")
+    if info.get("kind") == "text" and show.first_rank():
+        from unlabeled.runs import Run
+        from unlabeled.transfer.text_scores import score_run
+
+        for sentence in score_run(Run.open(folder)):
+            show.say(sentence)
     show.say(f"Encoder  {folder}/encoder")
     third = (f"unlabeled embed {folder} DATA", "features as parquet")
     if info.get("method") == "gpt":

@@ -352,6 +352,8 @@ def _build(
         for part in ("split", "group")
         if part in values
     }
+    # A column that says nothing of any row groups nothing; read as written it would be one group.
+    extra = {part: column for part, column in extra.items() if (column != "").any()}
     return Labels(indices[rows].astype(np.int64), y, order, **extra, skipped=int((~known).sum()))
 
 

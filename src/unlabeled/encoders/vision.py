@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from pathlib import Path
@@ -126,6 +127,7 @@ def build(config: EncoderConfig, image: ImageConfig) -> ImageEncoder:
         std=_per_channel(image.std, image.channels),
     )
     model = realise(blueprint, drop_path=config.drop_path)
+    _check_size(model, blueprint)
     if config.init is not None:
         weights.start_from(model, Path(config.init), blueprint)
     return ImageEncoder(blueprint, model, pretrained=config.init is not None)
@@ -162,6 +164,24 @@ def realise(blueprint: Blueprint, drop_path: float = 0.0) -> nn.Module:
         stem.shrink(model)
     choose_attention(model)
     return model
+
+
+def _check_size(model: nn.Module, blueprint: Blueprint) -> None:
+    """Run the network on an image without memory.
+
+    Raises:
+        ConfigError: the images are too small for it.
+    """
+    shape = (1, blueprint.channels, blueprint.size, blueprint.size)
+    try:
+        with torch.device("meta"), torch.no_grad():
+            copy.deepcopy(model).to("meta").eval()(torch.empty(shape))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"'timm:{blueprint.architecture}' cannot work on images of {blueprint.size} pixels: "
+            f"{str(error).splitlines()[0]} Raise modality.size, or choose a network for small "
+            "images, such as timm:resnet18 with encoder.small_stem=true."
+        ) from None
 
 
 def _known(name: str) -> str:

@@ -21,6 +21,7 @@ def shuffle_mask(noise: Tensor, num_visible: int) -> tuple[Tensor, Tensor]:
         Positions of the visible tokens (B, num_visible) and of the hidden ones
         (B, N - num_visible), int64, each in shuffled order.
 
+    >>> import torch
     >>> visible, hidden = shuffle_mask(torch.tensor([[0.3, 0.1, 0.2]]), num_visible=1)
     >>> visible.tolist(), hidden.tolist()
     ([[1]], [[2, 0]])

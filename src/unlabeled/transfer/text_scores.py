@@ -9,9 +9,15 @@ import numpy as np
 import torch
 
 from unlabeled import device, rng
+from unlabeled.data.ngram import baselines
 from unlabeled.data.tokens import TokenRows
+from unlabeled.journal import write_json
 from unlabeled.method import Method
+from unlabeled.runs import INFO, Run
 from unlabeled.types import Batch
+
+MOST_TOKENS = 1_000_000
+"""How much held-out text a finished run is scored on."""
 
 FROZEN = 0x0DD5
 """Seed of the masks in evaluation: the same for every run, so that figures compare."""
@@ -92,3 +98,33 @@ def _summary(
 
 def _num_special(method: Method, rows: TokenRows) -> int:
     return int(np.isin(rows.ids, _special(method)).sum())
+
+
+def score_run(run: Run) -> list[str]:
+    """Score the held-out text of a finished run beside plain baselines, and remember it.
+
+    Writes ``held_out`` and ``baselines`` into run.json.
+
+    Returns:
+        Sentences for a person; none for a run of images, or where nothing is held out.
+    """
+    if run.config.data.kind != "text" or not len(run.rows("held_out")):
+        return []
+    limit = -(-MOST_TOKENS // run.rows("held_out").length)
+    found = evaluate_tokens(
+        run.method(), run.rows("held_out"), precision=run.config.loop.precision, limit=limit
+    )
+    plain = baselines(run.folder / "tokens")
+    figures = {name: round(value, 4) for name, value in plain.get("bits_per_byte", {}).items()}
+    write_json(run.folder / INFO, {**run.info, "held_out": found, "baselines": figures})
+    if "bits_per_byte" not in found:
+        return [
+            f"Held-out text: {found['accuracy']:.1%} of hidden tokens guessed, "
+            f"{found['nats_per_token']:.3f} nats each."
+        ]
+    own, best = found["bits_per_byte"], plain["best"]
+    worse = "better than" if own < figures[best] else "no better than"
+    return [
+        f"Held-out text: {own:.3f} bits per byte, {worse} the best plain baseline "
+        f"({best}: {figures[best]:.3f}; xz: {figures['xz']:.3f})."
+    ]
