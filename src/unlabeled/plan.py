@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unlabeled import config as configs
+from unlabeled import duration
 from unlabeled.config import RunConfig
 from unlabeled.data.find import Source, find
 from unlabeled.errors import ConfigError, UsageError
@@ -16,6 +17,8 @@ from unlabeled.look import Look, look
 from unlabeled.methods import catalogue
 
 DEFAULT_SECONDS = 600.0
+SMALL_SECONDS, FULL_SECONDS = 240.0, 3 * 3600.0
+"""Budgets on a CPU below which a network of half the depth, and of half the width, is chosen."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def plan(request: Request) -> Plan:
     chooser.choices.append(Choice("data.kind", source.kind, seen.words))
     method = _method(chooser, source, request)
     if source.kind == "image":
-        _image(chooser, seen, method)
+        _image(chooser, seen, method, request)
     else:
         _text(chooser, seen, method)
     _recipe(chooser, method)
@@ -155,7 +158,7 @@ def _method(chooser: Chooser, source: Source, request: Request) -> str:
     return name
 
 
-def _image(chooser: Chooser, seen: Look, method: str) -> None:
+def _image(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     card = catalogue.describe(method)
     configs.check_section("modality", chooser.tree.get("modality", {}), configs.ImageConfig)
     size = int(chooser.choose("modality", "size", seen.size, seen.size_reason))
@@ -176,10 +179,26 @@ def _image(chooser: Chooser, seen: Look, method: str) -> None:
             chooser.choose("encoder", "pool", "avg", "no loss shapes the class token")
     elif name in SEVEN_BY_SEVEN and size <= 64:
         chooser.choose("encoder", "small_stem", True, "keeps resolution on small images")
+    if name == "timm:resnet18":
+        _narrow(chooser, request)
 
 
 SEVEN_BY_SEVEN = frozenset(f"timm:resnet{depth}" for depth in (18, 34, 50, 101, 152))
 """Networks whose stem shrinks an image four times before they look at it."""
+
+
+def _narrow(chooser: Chooser, request: Request) -> None:
+    """Choose a network that sees every image several times within the budget of a CPU."""
+    from unlabeled import device
+
+    seconds = request.seconds if request.seconds is not None else DEFAULT_SECONDS
+    if device.device().type != "cpu" or seconds > FULL_SECONDS:
+        return
+    options: dict[str, Any] = {"channels": [32, 64, 128, 256]}
+    if seconds < SMALL_SECONDS:
+        options["layers"] = [1, 1, 1, 1]
+    why = f"{duration.words(seconds)} of a CPU: a smaller network sees more images"
+    chooser.choose("encoder", "options", options, why)
 
 
 def _patch(size: int) -> int:

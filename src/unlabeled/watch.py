@@ -52,7 +52,8 @@ class Watch:
         reading = read_features(self._features())
         progress = self.state.step / self.state.config.loop.steps
         alarms = self.health.check(reading, parts, loss, progress)
-        entropies: dict[str, Any] = {k: parts[k] for k in ("entropy", "target_entropy") if k in parts}
+        named = ("entropy", "target_entropy")
+        entropies: dict[str, Any] = {k: parts[k] for k in named if k in parts}
         line: dict[str, Any] = {
             "step": self.state.step,
             "spread": reading.spread,
