@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
     return {
         "docs/methods.md": methods_page(),
         "docs/options.md": options_page(),
+        "docs/results.md": results_page(),
         "README.md": with_block(readme, "tree", f"```text\n{tree()}```"),
     }
 
@@ -43,6 +45,51 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n"
                    for line in lines)  # fmt: skip
+
+
+def results_page() -> str:
+    """Return every kept result: the label curve, the labels saved, and how to repeat it."""
+    text = f"# Results\n\n{NOTE}\n"
+    text += (
+        "Scores on test samples, mean over draws of the labels with 95 % intervals. Every "
+        "hyper-parameter was chosen without the test part. Each table is made by the two "
+        "commands above it; every score behind it is in `docs/results/`.\n"
+    )
+    for path in sorted((ROOT / "docs" / "results").glob("*.json")):
+        text += result_section(path.stem, json.loads(path.read_text(encoding="utf-8")))
+    return text
+
+
+def result_section(name: str, kept: dict[str, Any]) -> str:
+    """Return the section of one kept result."""
+    run, results = kept["run"], kept["results"]
+    minutes = run["seconds"] / 60
+    rows = [
+        [reading["name"], *(_score(results, reading["reading"], n) for n in results["counts"])]
+        for reading in {row["reading"]: row for row in results["summary"]}.values()
+    ]
+    counts = [str(count) for count in results["counts"]]
+    return (
+        f"\n## {name}\n\n{results['verdict']}\n\n"
+        f"```bash skip=\"minutes\"\nunlabeled pretrain DATA --config configs/{name}.toml "
+        f"--out runs/{name}\nunlabeled evaluate runs/{name} --labels LABELS --test TEST\n```\n\n"
+        f"{run['method']} on `{run['encoder']}` ({run['parameters'] / 1e6:.1f} M parameters), "
+        f"{run['steps']:,} steps, {run['samples_seen']:,} samples seen, {minutes:.0f} minutes on "
+        f"{run['hardware']['device']} ({run['hardware']['cores']} cores), seed {run['seed']}, "
+        f"{run['started'][:10]}.\n\n"
+        + table(["labels per class", *counts], rows)
+        + "".join(f"\n- {note}" for note in results["notes"])
+        + "\n"
+    )
+
+
+def _score(results: dict[str, Any], reading: str, count: int) -> str:
+    for row in results["summary"]:
+        if (row["reading"], row["labels_per_class"]) == (reading, count):
+            if row["low"] is None:
+                return f"{row['mean']:.3f}"
+            return f"{row['mean']:.3f} ± {(row['high'] - row['low']) / 2:.3f}"
+    return "not run"
 
 
 def methods_page() -> str:
