@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unlabeled import config as configs
-from unlabeled import duration
+from unlabeled import duration, presets
 from unlabeled.config import RunConfig
 from unlabeled.data.find import Source, find
 from unlabeled.errors import ConfigError, UsageError
@@ -17,8 +17,7 @@ from unlabeled.look import Look, look
 from unlabeled.methods import catalogue
 
 DEFAULT_SECONDS = 600.0
-SMALL_SECONDS, FULL_SECONDS = 240.0, 3 * 3600.0
-"""Budgets on a CPU below which a network of half the depth, and of half the width, is chosen."""
+
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def plan(request: Request) -> Plan:
         _image(chooser, seen, method, request)
     else:
         _text(chooser, seen, method)
-    _recipe(chooser, method)
+    _recipe(chooser, method, _preset(chooser, method, request))
     seconds = _machine(chooser, request, seen)
     config = configs.build(chooser.tree)
     return Plan(config, seconds, chooser.choices, source)
@@ -189,16 +188,29 @@ SEVEN_BY_SEVEN = frozenset(f"timm:resnet{depth}" for depth in (18, 34, 50, 101, 
 
 def _narrow(chooser: Chooser, request: Request) -> None:
     """Choose a network that sees every image several times within the budget of a CPU."""
+    seconds = _short(request)
+    options = presets.network(seconds) if seconds is not None else {}
+    if options:
+        why = f"{duration.words(seconds or 0)} of a CPU: a smaller network sees more images"
+        chooser.choose("encoder", "options", options, why)
+
+
+def _preset(chooser: Chooser, method: str, request: Request) -> presets.Preset | None:
+    """Set what suits short runs of a method, where something was found."""
+    preset = presets.SHORT.get(method) if _short(request) is not None else None
+    if preset is not None:
+        for name, value in preset.options.items():
+            chooser.choose("method", name, value, f"better in short runs ({preset.evidence})")
+    return preset
+
+
+def _short(request: Request) -> float | None:
+    """Return the seconds of a short run on a CPU, None for any other."""
     from unlabeled import device
 
     seconds = request.seconds if request.seconds is not None else DEFAULT_SECONDS
-    if device.device().type != "cpu" or seconds > FULL_SECONDS:
-        return
-    options: dict[str, Any] = {"channels": [32, 64, 128, 256]}
-    if seconds < SMALL_SECONDS:
-        options["layers"] = [1, 1, 1, 1]
-    why = f"{duration.words(seconds)} of a CPU: a smaller network sees more images"
-    chooser.choose("encoder", "options", options, why)
+    short = device.device().type == "cpu" and seconds <= presets.FULL_SECONDS
+    return seconds if short else None
 
 
 def _patch(size: int) -> int:
@@ -224,7 +236,7 @@ def _text(chooser: Chooser, seen: Look, method: str) -> None:
     )
 
 
-def _recipe(chooser: Chooser, method: str) -> None:
+def _recipe(chooser: Chooser, method: str, preset: presets.Preset | None) -> None:
     """Take the optimiser from the method's paper, with its rate scaled to the batch."""
     from unlabeled.methods import load
 
@@ -233,11 +245,14 @@ def _recipe(chooser: Chooser, method: str) -> None:
     batch = int(chooser.choose("loop", "batch", int(recipe.pop("batch", 256)), f"{samples} a step"))
     rule = recipe.pop("lr_rule", "none")
     base = float(recipe.pop("lr", 1e-3))
+    source = f"{method}'s recipe"
+    if preset is not None and preset.lr is not None:
+        base, source = preset.lr, f"better in short runs ({preset.evidence})"
     scale = {"linear": batch / 256, "sqrt": (batch / 256) ** 0.5, "none": 1.0}[rule]
     asked = chooser.tree.get("optim", {}).get("name")
     if asked is not None and asked != recipe.get("name", "adamw"):
         recipe, base, scale, rule = {}, configs.OptimConfig().lr, 1.0, "none"
-    reason = f"{method}'s recipe" + (f", {rule} rule at batch {batch}" if rule != "none" else "")
+    reason = source + (f", {rule} rule at batch {batch}" if rule != "none" else "")
     chooser.choose("optim", "lr", float(f"{base * scale:.4g}"), reason)
     for name, value in recipe.items():
         chooser.choose("optim", name, value, f"{method}'s recipe")
