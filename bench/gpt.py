@@ -95,14 +95,14 @@ def ours(path: Path, seconds: float, seed: int, overrides: list[str]) -> tuple[f
     tree: dict[str, dict[str, Any]] = {
         "data": {"path": str(path), "kind": "text", "held_out": 0.1},
         "modality": {"tokenizer": "char", "length": 128, "split": "tail"},
-        "encoder": {"name": "hf:gpt2-4x128h4"},
+        "encoder": {"name": "hf:llama-4x128h4"},
         "method": {"name": "gpt"},
         "optim": {
-            "name": "muon", "lr": 4e-3, "muon_lr": 0.02, "betas": (0.9, 0.99),
+            "name": "muon", "lr": 8e-3, "muon_lr": 0.04, "betas": (0.9, 0.99),
             "weight_decay": 0.1, "warmup": 0.03, "final_lr": 0.05, "clip": 1.0,
         },
         "loop": {
-            "batch": 16, "seed": seed, "threads": torch.get_num_threads(),
+            "batch": 8, "seed": seed, "threads": torch.get_num_threads(),
             "precision": "bf16" if fast_bf16() else "fp32", "save_every": 1e6,
             "health_steps": 10**6, "log_steps": 100,
         },
