@@ -27,6 +27,7 @@ from unlabeled.method import Method
 from unlabeled.methods import load
 from unlabeled.modalities.image import Image
 from unlabeled.optim import Optim
+from unlabeled.prepare import KEPT_BYTES
 from unlabeled.types import Batch
 
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
@@ -63,7 +64,7 @@ class Ours:
         self.method.train()
         self.optim = Optim(self.method, optim)
         source = find(str(path))
-        pool = Pool(source, self.modality, np.arange(len(source)), 0.01, None)
+        pool = Pool(source, self.modality, np.arange(len(source)), 0.01, None, KEPT_BYTES)
         loader = Loader(pool, self.modality, self.method.views(), Order(len(pool), batch, 0), 0)
         self.batches = loader.batches(0, 10**6)
         self.spent: dict[str, float] = {}

@@ -23,6 +23,9 @@ from unlabeled.runs import DATA, build_modality, check_unchanged
 WATCHED = 256
 """How many held-out samples health looks at."""
 
+KEPT_BYTES = 1 << 30
+"""Decoded images that a run without data workers keeps in memory."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -72,7 +75,8 @@ def _prepare_images(
     modality = build_modality(config, folder)
     pool, held_out, record = _split(config, folder, source, before)
     quarantine = folder / "quarantine.jsonl"
-    samples = Pool(source, modality, pool, config.data.bad_budget, quarantine)
+    keep = 0 if config.loop.workers else KEPT_BYTES
+    samples = Pool(source, modality, pool, config.data.bad_budget, quarantine, keep)
     _enough(len(pool), config, source)
     # With nothing held out, the pool's own samples still show collapse.
     aside = held_out if len(held_out) >= 16 else pool

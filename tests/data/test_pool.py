@@ -294,3 +294,20 @@ def test_inspection_opens_a_limited_number(tmp_path):
 
 def test_inspection_of_nothing_readable(tmp_path):
     assert "Nothing can be read." in str(inspect(str(save(tmp_path / "x", 2, bad=(0, 1)))))
+
+
+def test_kept_samples_are_the_same_and_bounded(tmp_path):
+    """What is kept in memory changes no sample, ends at its bound, and stays out of workers."""
+    folder = save(tmp_path / "x", 12)
+    source = find(str(folder))
+    plain = pool_of(folder)
+    keeping = Pool(
+        source, Image(ImageConfig()), np.arange(12), 0.01, None, keep_bytes=8 * 8 * 3 * 4
+    )
+    for _ in range(2):
+        for position in range(12):
+            assert np.array_equal(keeping.raw(position)[0], plain.raw(position)[0])
+    assert len(keeping._kept) == 4
+    assert pickle.loads(pickle.dumps(keeping))._kept == {}
+    (folder / "000.png").write_bytes(b"")
+    assert keeping.raw(0)[1] == "000.png"

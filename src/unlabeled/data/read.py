@@ -31,6 +31,8 @@ class Pool:
         bad_budget: share of damaged items above which reading fails; one is always forgiven
             unless the budget is 0.
         quarantine: file that damaged items are written to, a JSON line each; shared by workers.
+        keep_bytes: decoded arrays are kept up to so many bytes, for items that are the same in
+            every epoch; each process keeps its own.
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class Pool:
         indices: NDArray[np.int64],
         bad_budget: float,
         quarantine: Path | None = None,
+        keep_bytes: int = 0,
     ):
         self.source, self.modality = source, modality
         self.indices: NDArray[np.int64] = np.asarray(indices, np.int64)
         self.bad_budget, self.quarantine = bad_budget, quarantine
+        self._room = keep_bytes
+        self._kept: dict[int, Any] = {}
         self._bad: dict[int, str] = {}
         self._shared: set[int] = set()
         self._read_to = 0
@@ -67,8 +72,7 @@ class Pool:
         for tried in range(min(len(self), _MAX_TRIES)):
             index = int(self.indices[(position + tried) % len(self)])
             try:
-                raw = self.modality.read(self.source.payload(index, epoch))
-                return raw, self.source.name(index)
+                return self._decoded(index, epoch), self.source.name(index)
             except DataError as error:
                 self._set_aside(index, str(error))
         raise DataError(
@@ -77,6 +81,19 @@ class Pool:
             if len(self)
             else "There is no sample to read."
         )
+
+    def _decoded(self, index: int, epoch: int) -> Any:
+        if index in self._kept:
+            return self._kept[index]
+        raw = self.modality.read(self.source.payload(index, epoch))
+        if self._room > 0:
+            self._room -= raw.nbytes
+            self._kept[index] = raw
+        return raw
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what is kept behind: a worker keeps its own."""
+        return {**self.__dict__, "_kept": {}}
 
     def _set_aside(self, index: int, reason: str) -> None:
         """Record a damaged item once, and fail when there are too many."""
