@@ -158,20 +158,29 @@ def wording(found: stats.Saved) -> str:
     if found.censored == "at_most":
         return f"at most {_times(found.ratio)}: better already with {found.theirs:.0f} a class"
     if found.censored == "at_least":
-        low = f" (95 % interval from {found.low:.2g})" if found.low is not None else ""
+        low = f" (95 % interval from {_short(found.low)})" if found.low is not None else ""
         return (
             f"at least {_times(found.ratio)}{low}: never reached with "
             f"{found.theirs:.0f} labels a class"
         )
-    low = "below" if found.low is None else f"{found.low:.2g}"
-    high = "beyond what was measured" if found.high is None else f"{found.high:.2g}"
+    low = "below" if found.low is None else _short(found.low)
+    high = "beyond what was measured" if found.high is None else _short(found.high)
     if found.low is None and found.high is None:
         return f"{_times(found.ratio)} (its interval is wider than what was measured)"
     return f"{_times(found.ratio)} (95 % interval {low} to {high})"
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.2g}x"
+    return f"{_short(ratio)}x"
+
+
+def _short(value: float) -> str:
+    """Write two digits, or all of a whole number.
+
+    >>> _short(3.14), _short(157.2), _short(0.66)
+    ('3.1', '157', '0.66')
+    """
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _percent(value: float) -> str:
