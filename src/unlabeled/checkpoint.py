@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,10 @@ import safetensors.torch
 from torch import Tensor
 
 from unlabeled.errors import DataError, WriteError
+from unlabeled.tensors import HEADER_CAP, check_header
 
 STATE = "state.safetensors"
 MANIFEST = "manifest.json"
-_HEADER_CAP = 16 * 1024 * 1024
 _PREFIX = "step-"
 
 
@@ -116,50 +115,13 @@ def read(path: Path) -> Checkpoint:
         data = (path / STATE).read_bytes()
         if _digest(data) != manifest["files"][STATE]:
             raise DataError(f"Checkpoint {path.name} is damaged: {STATE} is not what was written.")
-        check_header(data[: 8 + _HEADER_CAP], len(data))
+        check_header(data[: 8 + HEADER_CAP], len(data))
         tensors = safetensors.torch.load(data)
     except DataError:
         raise
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise DataError(f"Checkpoint {path.name} is damaged: {error}.") from None
     return Checkpoint(int(manifest["step"]), tensors, manifest)
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Load a safetensors file from elsewhere, refusing hostile headers first.
-
-    Raises:
-        DataError: it is not a safetensors file, or its header is out of bounds.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            check_header(file.read(8 + _HEADER_CAP), size)
-        return safetensors.torch.load_file(path)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise DataError(
-            f"{path} is not a usable safetensors file: {error}. Pickled weights "
-            "(.pt, .pth, .bin) are never opened; convert them to safetensors first."
-        ) from None
-
-
-def check_header(start: bytes, size: int) -> None:
-    """Refuse a safetensors header that is too long or claims more than the file holds.
-
-    Raises:
-        ValueError: with the reason.
-    """
-    if len(start) < 8:
-        raise ValueError("it is shorter than a header")
-    (length,) = struct.unpack("<Q", start[:8])
-    if length > _HEADER_CAP or 8 + length > size:
-        raise ValueError(f"its header claims {length} bytes")
-    header = json.loads(start[8 : 8 + length])
-    if not isinstance(header, dict) or len(header) > 100_000:
-        raise ValueError("its header is no table of at most 100,000 tensors")
-    ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
-    if 8 + length + max(ends, default=0) != size:
-        raise ValueError("its size is not what its header says")
 
 
 def _digest(data: bytes) -> dict[str, Any]:

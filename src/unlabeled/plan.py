@@ -19,7 +19,6 @@ from unlabeled.methods import catalogue
 DEFAULT_SECONDS = 600.0
 
 
-
 @dataclass(frozen=True)
 class Request:
     """What a person asked for; everything absent is chosen.

@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModel
 from unlabeled.config import EncoderConfig, ImageConfig
 from unlabeled.encoders import build, load, stem
 from unlabeled.encoders.vision import ImageEncoder
-from unlabeled.errors import ConfigError, UsageError
+from unlabeled.errors import ConfigError, DataError, UsageError
 
 NETWORKS: list[tuple[str, dict[str, Any], int, int]] = [
     ("resnet18", {"small_stem": True}, 32, 3),
@@ -165,7 +165,7 @@ def test_weights_of_another_network_and_pickles_are_refused(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="never opened"):
         build(config.model_copy(update={"init": str(pickle)}), ImageConfig())
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(DataError, match="not a usable safetensors file"):
         load(tmp_path)
 
 

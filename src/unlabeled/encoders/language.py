@@ -30,6 +30,7 @@ from unlabeled.nn import attention
 from unlabeled.nn.attention import Layout
 from unlabeled.nn.precision import full
 from unlabeled.nn.token_head import TokenHead
+from unlabeled.tensors import check_file
 
 SIZES = {
     "tiny": (2, 128),
@@ -239,6 +240,8 @@ def load(folder: Path, head: bool = False) -> Language:
         )
     if not list(folder.glob("*.safetensors")):
         raise UsageError(f"{folder} holds no .safetensors; other formats can run code.")
+    for path in folder.glob("*.safetensors"):
+        check_file(path)
     headed = head and FAMILIES[family].headed in info.get("architectures", [])
     kind = FAMILIES[family].headed if headed else FAMILIES[family].bare
     options = {"add_pooling_layer": False} if kind == "BertModel" else {}

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from unlabeled.encoders import stem
 from unlabeled.encoders.blueprint import Blueprint
 from unlabeled.errors import ConfigError, UsageError
+from unlabeled.tensors import load_tensors
 
 
 def load_exactly(model: Any, folder: Path, blueprint: Blueprint) -> None:
@@ -73,10 +72,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"model.safetensors or from a .safetensors file; pickled files (.bin, .pt, .pth) "
             f"can run code and are never opened."
         )
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{file} cannot be read: {error}.") from None
+    return load_tensors(file)
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
