@@ -68,7 +68,10 @@ def demo(
     show.say(f"{sample.path}   (licence: {sample.licence})\n")
     from unlabeled.plan import Request, plan
 
-    _start(plan(Request(data=str(sample.path), kind=sample.kind, seconds=seconds)), target)
+    # The image sets are digits and letters: mirrored, they are something else.
+    known = {"modality": {"flip": False}} if sample.kind == "image" else {}
+    request = Request(data=str(sample.path), kind=sample.kind, seconds=seconds, overrides=known)
+    _start(plan(request), target)
     from unlabeled.cli.measure import judge, write_report
 
     if sample.labels is not None:
