@@ -9,12 +9,16 @@ Writes docs/results/NAME.json (what was run, on what, and every score) and confi
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 from unlabeled.transfer import schema
 
 ROOT = Path(__file__).resolve().parent.parent
+PLACE = r"(?:/[\w.-]+)+/([\w.-]+)"
+"""A path of the machine that measured, of which the file name is kept."""
+
 RUN_FACTS = (
     "method", "encoder", "parameters", "steps", "samples_seen", "seconds", "seed",
     "started", "versions", "hardware", "data",
@@ -29,7 +33,7 @@ def main(run: Path, name: str) -> None:
     kept = {"run": {key: info[key] for key in RUN_FACTS if key in info}, "results": results}
     target = ROOT / "docs" / "results" / f"{name}.json"
     target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    target.write_text(re.sub(PLACE, r"\1", json.dumps(kept, indent=1)) + "\n", encoding="utf-8")
     # Where the data lay on the machine that measured is nobody's business.
     lines = (run / "config.toml").read_text(encoding="utf-8").splitlines(keepends=True)
     config = "".join(line for line in lines if not line.startswith("path = "))

@@ -36,7 +36,9 @@ def pages() -> dict[str, str]:
         "docs/methods.md": methods_page(),
         "docs/options.md": options_page(),
         "docs/results.md": results_page(),
-        "README.md": with_block(readme, "tree", f"```text\n{tree()}```"),
+        "README.md": with_block(
+            with_block(readme, "tree", f"```text\n{tree()}```"), "results", results_list()
+        ),
     }
 
 
@@ -60,6 +62,17 @@ def results_page() -> str:
     return text
 
 
+def results_list() -> str:
+    """Return a line for each kept result."""
+    text = "Every draw, interval and command is in [docs/results.md](docs/results.md).\n\n"
+    for path in sorted((ROOT / "docs" / "results").glob("*.json")):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        minutes = kept["run"]["seconds"] / 60
+        text += f"- [{path.stem}](docs/results.md#{path.stem}), {minutes:.0f} minutes: "
+        text += f"{kept['results']['verdict']}\n"
+    return text.rstrip()
+
+
 def result_section(name: str, kept: dict[str, Any]) -> str:
     """Return the section of one kept result."""
     run, results = kept["run"], kept["results"]
@@ -71,7 +84,7 @@ def result_section(name: str, kept: dict[str, Any]) -> str:
     counts = [str(count) for count in results["counts"]]
     return (
         f"\n## {name}\n\n{results['verdict']}\n\n"
-        f"```bash skip=\"minutes\"\nunlabeled pretrain DATA --config configs/{name}.toml "
+        f'```bash skip="minutes"\nunlabeled pretrain DATA --config configs/{name}.toml '
         f"--out runs/{name}\nunlabeled evaluate runs/{name} --labels LABELS --test TEST\n```\n\n"
         f"{run['method']} on `{run['encoder']}` ({run['parameters'] / 1e6:.1f} M parameters), "
         f"{run['steps']:,} steps, {run['samples_seen']:,} samples seen, {minutes:.0f} minutes on "
