@@ -137,6 +137,21 @@ def _check_method(values: Mapping[str, Any], name: str | None) -> None:
     for key in rest:
         if key not in known:
             raise UsageError(f"No method has an option {key}.{nearest(key, known)}")
+        _check_for_some(key, rest[key])
+
+
+def _check_for_some(key: str, value: Any) -> None:
+    """Refuse a value that no method allows, before it is known which one will be chosen."""
+    refusals = []
+    for name in catalogue.names():
+        if key in {option.name for option in catalogue.describe(name).options}:
+            try:
+                catalogue.check(name, {key: value})
+            except UsageError as error:
+                refusals.append(error)
+            else:
+                return
+    raise refusals[0]
 
 
 def _first(section: str, values: Any) -> str:

@@ -157,7 +157,7 @@ def _nothing(path: str, kind: str | None, found: Scan) -> str:
     skipped = ", ".join(f"{count:,} {name}" for name, count in sorted(found.skipped.items()))
     note = f" Left out: {skipped}." if skipped else ""
     if not held:
-        return f"{path} is empty.{note}"
+        return f"{path} is empty.{note} Put images or text into it, or name another folder."
     return (
         f"{path} has 0 {wanted} but {held} files.{note} Images end in {' '.join(sorted(IMAGE))}; "
         f"text in {' '.join(sorted(TEXT))}; tables in {' '.join(sorted(TABLE))}."
