@@ -13,6 +13,7 @@ from torch import Tensor
 from unlabeled.nn.contrast import nt_xent
 from unlabeled.nn.distill import distill, sharpen
 from unlabeled.nn.gather import gather_rows, sum_over_ranks
+from unlabeled.nn.sinkhorn import sinkhorn
 
 Losses = dict[str, Callable[[Tensor, Tensor], Tensor]]
 
@@ -39,12 +40,23 @@ def dino(weight: Tensor, views: Tensor) -> Tensor:
     return distill(sharpen(scores.detach(), mean, 0.04), scores, 0.1).loss
 
 
+def sinkhorn_targets(weight: Tensor, views: Tensor) -> Tensor:
+    """Guess, from one view, the prototypes that all ranks' samples were shared out to."""
+    one, two = views @ weight
+    return -(sinkhorn(one, 0.5) * two.log_softmax(-1)).sum(-1).mean()
+
+
 def spread(weight: Tensor, views: Tensor) -> Tensor:
     """A loss whose every term couples all samples: the variance of what was gathered."""
     return gather_rows(views[0] @ weight).var(0).sum()
 
 
-LOSSES: Losses = {"simclr": simclr, "dino": dino, "spread": spread}
+LOSSES: Losses = {
+    "simclr": simclr,
+    "dino": dino,
+    "sinkhorn": sinkhorn_targets,
+    "spread": spread,
+}
 
 
 def compute(weight: Tensor, views: Tensor) -> dict[str, Tensor]:
