@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,43 @@ class ImageEncoder(Encoder):
         """Edge of a patch in pixels, for encoders that hide tokens."""
         return int(self.model.patch_embed.patch_size[0])
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Turn images (B, C, H, W) into tokens with their positions, (B, N, D)."""
+    def embed(self, x: Tensor, hidden: Tensor | None = None, token: Tensor | None = None) -> Tensor:
+        """Turn images (B, C, H, W) into tokens with their positions, (B, N, D).
+
+        Args:
+            x: images.
+            hidden: (B, N) bool, patches in whose place stands `token`, at their positions
+                (encoders that hide tokens only).
+            token: (D,), given with `hidden`.
+        """
         model = self.model
         if self.hides_tokens:
-            tokens: Tensor = model.norm_pre(model._pos_embed(model.patch_embed(x)))
+            patches = model.patch_embed(x)  # (B, N, D), or (B, H, W, D)
+            if hidden is not None and token is not None:
+                where = hidden.reshape(*patches.shape[:-1], 1)
+                patches = torch.where(where, token.to(patches.dtype), patches)
+            tokens: Tensor = model.norm_pre(model._pos_embed(patches))
             return tokens
         return self._flatten(model.forward_features(x))
 
-    def blocks(self, tokens: Tensor, layout: Any = None) -> Tensor:
-        """Let any subset of a transformer's tokens attend to each other, (B, N, D)."""
-        if self.hides_tokens:
-            tokens = self.model.norm(self.model.blocks(tokens))
-        return tokens
+    def blocks(self, tokens: Tensor, layout: Tensor | None = None) -> Tensor:
+        """Let any subset of a transformer's tokens attend to each other, (B, N, D).
+
+        `layout` (B, N) bool says which tokens are real, where samples differ in their number.
+        """
+        if not self.hides_tokens:
+            return tokens
+        for out in self.layers(tokens, layout):
+            tokens = out
+        normalised: Tensor = self.model.norm(tokens)
+        return normalised
+
+    def layers(self, tokens: Tensor, layout: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield what each block of a transformer puts out, not normalised, (B, N, D)."""
+        seen = None if layout is None else layout[:, None, None]  # (B, 1, 1, N)
+        for block in self.model.blocks:
+            tokens = block(tokens) if seen is None else block(tokens, attn_mask=seen)
+            yield tokens
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Reduce tokens to timm's feature before a classifier, (B, N, D) -> (B, D)."""
