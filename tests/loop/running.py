@@ -39,6 +39,17 @@ SMALL: dict[str, dict[str, Any]] = {
         "method": {"out_dim": 64, "num_local": 2},
     },
     "simsiam": {"encoder": NARROW, "method": {}},
+    "lejepa": {"encoder": NARROW, "method": {"lines": 32, "hidden_dim": 64, "out_dim": 8}},
+    "moco": {"encoder": NARROW, "method": {"queue": 24}},
+    "mocov3": {"encoder": NARROW, "method": {"hidden_dim": 64, "out_dim": 16}},
+    "byol": {"encoder": NARROW, "method": {"hidden_dim": 64, "out_dim": 16}},
+    "swav": {
+        "encoder": NARROW,
+        "method": {"num_prototypes": 16, "num_local": 2, "hidden_dim": 64, "queue": 24},
+    },
+    "barlow": {"encoder": NARROW, "method": {"hidden_dim": 64, "out_dim": 32}},
+    "vicreg": {"encoder": NARROW, "method": {"hidden_dim": 64, "out_dim": 32}},
+    "nnclr": {"encoder": NARROW, "method": {"queue": 24}},
     "gpt": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},
     "bert": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
 }

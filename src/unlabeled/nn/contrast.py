@@ -75,6 +75,59 @@ def nt_xent(one: Tensor, two: Tensor, temperature: float) -> tuple[Tensor, Tenso
     return F.cross_entropy(logits, positive), found
 
 
+def queue_nce(
+    query: Tensor, key: Tensor, queue: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of finding each query's own key among it and a queue of others.
+
+    Eq. 1 of He et al., 2020 (arXiv:1911.05722). A query meets no key of another sample of its
+    batch, so samples are not coupled.
+
+    Args:
+        query: (B, D), any scale, carries the gradient.
+        key: (B, D) of the teacher, row for row the same samples; no gradient reaches it.
+        queue: (K, D) keys of earlier batches.
+        temperature: > 0, no unit; 0.07 in MoCo, 0.2 in MoCo v2, 0.1 on CIFAR.
+
+    Returns:
+        The loss, a scalar in nats, ln(1 + K) for unrelated rows; and, detached, the share of
+        queries that are nearer to their own key than to all others.
+
+    Raises:
+        ValueError: widths differ, or ``temperature`` is not positive.
+    """
+    others = _similarities(query, queue.detach(), temperature)  # (B, K)
+    own = F.cosine_similarity(full(query), full(key).detach(), dim=-1) / temperature  # (B,)
+    logits = torch.cat([own[:, None].to(others.dtype), others], dim=1)
+    found = (logits.detach().argmax(1) == 0).float().mean()
+    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64)), found
+
+
+def batch_nce(query: Tensor, keys: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of finding each query's key among the keys of the whole batch.
+
+    The keys of all ranks are candidates, with gradient where they have one. MoCo v3's
+    (arXiv:2104.02057, algorithm 1) without its factor of twice the temperature, and NNCLR's
+    (arXiv:2104.14548, Eq. 3) with neighbours as queries and predictions as keys.
+
+    Args:
+        query: (B, D) on this rank, any scale.
+        keys: (B, D) on this rank, row for row the same samples.
+        temperature: > 0, no unit.
+
+    Returns:
+        The loss, a scalar in nats, ln B (over all ranks) for unrelated rows; and, detached, the
+        share of queries whose nearest key is their own.
+
+    Raises:
+        ValueError: widths differ, or ``temperature`` is not positive.
+    """
+    logits = _similarities(query, gather_rows(full(keys)), temperature)  # (B, B of all ranks)
+    own = torch.arange(len(query), device=logits.device) + rank() * len(query)
+    found = (logits.detach().argmax(1) == own).float().mean()
+    return F.cross_entropy(logits, own), found
+
+
 def _similarities(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Return cosine similarities over the temperature, in fp32 or wider, (B, K)."""
     if query.shape[-1] != keys.shape[-1]:

@@ -32,6 +32,37 @@ def projector(dim: int, hidden_dim: int, out_dim: int, num_layers: int) -> nn.Se
     return nn.Sequential(*layers, nn.Linear(dim, out_dim, bias=False), last)
 
 
+def perceptron(
+    dim: int,
+    hidden_dim: int,
+    out_dim: int,
+    num_layers: int,
+    *,
+    bias: bool = True,
+    norm: bool = False,
+) -> nn.Sequential:
+    """Build a perceptron with BatchNorm and ReLU between its layers.
+
+    Linear layers that BatchNorm follows have no bias: it would be subtracted again.
+
+    Args:
+        dim: D, width of what comes in.
+        hidden_dim: width between layers.
+        out_dim: width of what goes out.
+        num_layers: linear layers, >= 1.
+        bias: whether the last layer has one.
+        norm: whether BatchNorm without scale and shift comes last; then there is no bias.
+    """
+    layers: list[nn.Module] = []
+    for _ in range(num_layers - 1):
+        layers += [nn.Linear(dim, hidden_dim, bias=False), nn.BatchNorm1d(hidden_dim), nn.ReLU()]
+        dim = hidden_dim
+    layers.append(nn.Linear(dim, out_dim, bias=bias and not norm))
+    if norm:
+        layers.append(nn.BatchNorm1d(out_dim, affine=False))
+    return nn.Sequential(*layers)
+
+
 class Prototypes(nn.Module):
     """Scores of unit features against K unit directions: a weight-normed linear layer.
 
