@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from unlabeled import config, duration, items, naming
 from unlabeled.errors import UsageError
 from unlabeled.items import Items
+from unlabeled.kinds import part, strings
 
 if TYPE_CHECKING:
     import pandas
@@ -47,7 +48,7 @@ def pretrain(
         time: how long, such as ``"10m"``, or seconds.
         steps: optimiser steps instead of a time.
         out: folder of the run; ``runs/NAME-METHOD-01`` if absent.
-        kind: ``image`` or ``text``; found if absent.
+        kind: ``image``, ``text`` or another of `kinds.KINDS`; found if absent.
         column: column of a table that holds the samples.
         init: local folder with weights to start from.
         seed: of everything that is drawn.
@@ -57,8 +58,9 @@ def pretrain(
     Raises:
         UnlabeledError: with a sentence that says what is wrong.
     """
+    from unlabeled.choices import Request
     from unlabeled.loop import pretrain as start
-    from unlabeled.plan import Request, plan
+    from unlabeled.plan import plan
 
     sections = {name: dict(values) for name, values in overrides.items()}
     if seed is not None:
@@ -78,7 +80,7 @@ def pretrain(
     folder = Path(out) if out is not None else naming.run_folder(planned.config)
     about = {"choices": [vars(choice) for choice in planned.choices], "command": "in Python"}
     start(planned.config, folder, seconds=planned.seconds, about=about, quiet=quiet)
-    if planned.config.data.kind == "text":
+    if strings(planned.config.data.kind):
         from unlabeled.runs import Run
         from unlabeled.transfer.text_scores import score_run
 
@@ -151,7 +153,7 @@ class Encoder:
     Attributes:
         network: the module, features (B, D) of what the modality makes.
         modality: reads and cuts raw data.
-        kind: ``image`` or ``text``.
+        kind: one of `kinds.KINDS`.
     """
 
     def __init__(
@@ -199,7 +201,7 @@ class Encoder:
 
     @property
     def kind(self) -> str:
-        """Return ``image`` or ``text``."""
+        """Return one of `kinds.KINDS`."""
         return self.modality.name
 
     @property
@@ -304,10 +306,5 @@ class Classifier:
 
 def _modality(facts: Mapping[str, Any], folder: Path) -> Modality:
     """Rebuild the modality that `save_pretrained` described."""
-    if facts["kind"] == "text":
-        from unlabeled.modalities.text import Text
-
-        return Text(config.TextConfig(**facts["modality"]), folder)
-    from unlabeled.modalities.image import Image
-
-    return Image(config.ImageConfig(**facts["modality"]))
+    made: Modality = part(facts["kind"], "modality").of_folder(facts["modality"], folder)
+    return made

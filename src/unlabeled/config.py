@@ -130,6 +130,9 @@ class RunConfig(_Frozen):
     loop: LoopConfig = LoopConfig()
 
 
+MODALITIES: Mapping[str, type[BaseModel]] = {"image": ImageConfig, "text": TextConfig}
+"""Options of the section ``modality``, by kind of data."""
+
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "data": DataConfig,
     "encoder": EncoderConfig,
@@ -212,7 +215,7 @@ def build(tree: Mapping[str, Any]) -> RunConfig:
     tree = dict(tree)
     kind = dict(tree.get("data", {})).get("kind")
     if isinstance(tree.get("modality"), Mapping):
-        model: type[BaseModel] = TextConfig if kind == "text" else ImageConfig
+        model = MODALITIES.get(str(kind), ImageConfig)
         try:
             tree["modality"] = model.model_validate(tree["modality"])
         except ValidationError as error:

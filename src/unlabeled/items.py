@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.errors import DataError, UsageError
+from unlabeled.kinds import ENCODED, KINDS, strings
 
 if TYPE_CHECKING:
     from unlabeled.data.find import Source
@@ -41,12 +42,12 @@ def payload(item: Any, kind: str) -> bytes | str:
     Args:
         item: for text a string; for images encoded bytes, a path, a Pillow image, or a uint8
             array (H, W) or (H, W, C).
-        kind: ``image`` or ``text``.
+        kind: one of `kinds.KINDS`.
 
     Raises:
         UsageError: the item is none of these.
     """
-    if kind == "text":
+    if strings(kind):
         if not isinstance(item, str):
             raise UsageError(f"Texts are strings; this is a {type(item).__name__}.")
         return item
@@ -55,7 +56,7 @@ def payload(item: Any, kind: str) -> bytes | str:
     if is_path(item):
         path = Path(item)
         if not path.is_file():
-            raise UsageError(f"{item} is not an image file.")
+            raise UsageError(f"{item} is no file.")
         return path.read_bytes()
     return encode_image(item)
 
@@ -111,19 +112,19 @@ def encode_image(item: Any) -> bytes:
 
 
 def kind_of(items: Sequence[Any] | NDArray[Any]) -> str:
-    """Return ``text`` for strings and ``image`` for arrays, Pillow images and image files.
+    """Return the kind of files by their ending, ``text`` for strings, else ``image``.
 
     Raises:
         UsageError: there is no item.
     """
-    from unlabeled.modalities.suffixes import IMAGE
-
     if len(items) == 0:
         raise UsageError("There are no samples.")
     first = items[0]
-    if isinstance(first, str) and not first.lower().endswith(tuple(IMAGE)):
-        return "text"
-    return "image"
+    ending = Path(first).suffix.lower() if is_path(first) else ""
+    for kind in ENCODED:
+        if ending in KINDS[kind].suffixes:
+            return kind
+    return "text" if isinstance(first, str) else "image"
 
 
 def write_samples(items: Sequence[Any] | NDArray[Any], folder: Path) -> Path:
@@ -134,7 +135,7 @@ def write_samples(items: Sequence[Any] | NDArray[Any], folder: Path) -> Path:
         folder: where to write.
     """
     kind = kind_of(items)
-    if kind == "image" and all(is_path(item) for item in items):
+    if not strings(kind) and all(is_path(item) for item in items):
         path = folder / "samples.list"
         path.write_text("".join(f"{Path(item).absolute()}\n" for item in items), "utf-8")
         return path
@@ -143,8 +144,9 @@ def write_samples(items: Sequence[Any] | NDArray[Any], folder: Path) -> Path:
 
     path = folder / "samples.parquet"
     found = [payload(item, kind) for item in items]
-    if kind == "image":
-        column: list[Any] = [{"bytes": b, "path": f"{i}.png"} for i, b in enumerate(found)]
+    if not strings(kind):
+        ending = ".png" if kind == "image" else min(KINDS[kind].suffixes)
+        column: list[Any] = [{"bytes": b, "path": f"{i}{ending}"} for i, b in enumerate(found)]
     else:
         column = found
     pq.write_table(pa.table({kind: column}), path)

@@ -10,6 +10,7 @@ import numpy as np
 from unlabeled.config import ImageConfig
 from unlabeled.data.find import Source
 from unlabeled.errors import DataError
+from unlabeled.kinds import part
 
 SAMPLE = 200
 """How many items are opened."""
@@ -20,10 +21,10 @@ class Look:
     """What a sample of the data showed.
 
     Args:
-        kind: ``image`` or ``text``.
+        kind: one of `kinds.KINDS`.
         count: number of items.
         words: a sentence for people.
-        size: edge in pixels (images) or bytes in all (text).
+        size: edge in pixels (images), bytes in all (text) or hertz (recordings).
         channels: 1 or 3.
         mean: per channel, in [0, 1].
         std: per channel, in (0, 1].
@@ -47,12 +48,16 @@ def look(source: Source) -> Look:
         DataError: none of them can be read.
     """
     places = np.unique(np.linspace(0, len(source) - 1, min(SAMPLE, len(source))).astype(int))
-    if source.kind == "text":
-        return _text(source, places.tolist())
-    return _images(source, places.tolist())
+    found: Look = part(source.kind, "look")(source, places.tolist())
+    return found
 
 
-def _text(source: Source, places: list[int]) -> Look:
+def documents(source: Source, places: list[int]) -> Look:
+    """Weigh documents.
+
+    Raises:
+        DataError: none of them can be read.
+    """
     sizes = []
     for place in places:
         try:
@@ -67,7 +72,12 @@ def _text(source: Source, places: list[int]) -> Look:
     return Look("text", len(source), words, total)
 
 
-def _images(source: Source, places: list[int]) -> Look:
+def images(source: Source, places: list[int]) -> Look:
+    """Measure images.
+
+    Raises:
+        DataError: none of them can be read.
+    """
     from unlabeled.modalities.image import Image
 
     reader = Image(ImageConfig())

@@ -3,56 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unlabeled import config as configs
-from unlabeled import duration, presets
+from unlabeled import presets
+from unlabeled.choices import DEFAULT_SECONDS, Choice, Chooser, Request, short
 from unlabeled.config import RunConfig
 from unlabeled.data.find import Source, find
 from unlabeled.errors import ConfigError, UsageError
+from unlabeled.kinds import KINDS, part, strings
 from unlabeled.look import Look, look
 from unlabeled.methods import catalogue
-
-DEFAULT_SECONDS = 600.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person asked for; everything absent is chosen.
-
-    Args:
-        data: path, list of files, table or ``hf://`` name.
-        method: name of the pretext task.
-        seconds: budget of the run; steps are measured from it.
-        steps: number of steps, instead of a budget.
-        kind: ``image`` or ``text``.
-        column: column of a table.
-        init: local folder with weights to start from.
-        overrides: {section: {option: value}}, from ``key=value`` words.
-        file: tree of a TOML file, below the overrides.
-    """
-
-    data: str
-    method: str | None = None
-    seconds: float | None = None
-    steps: int | None = None
-    kind: str | None = None
-    column: str | None = None
-    init: str | None = None
-    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    file: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One thing that was chosen, and why."""
-
-    name: str
-    value: Any
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -63,25 +27,6 @@ class Plan:
     seconds: float | None
     choices: Sequence[Choice]
     source: Source
-
-
-class Chooser:
-    """Fills a tree of options: what was asked wins, the rest is chosen and remembered."""
-
-    def __init__(self, asked: Mapping[str, Mapping[str, Any]]) -> None:
-        """Start from what was asked."""
-        self.tree: dict[str, dict[str, Any]] = {k: dict(v) for k, v in asked.items()}
-        self.choices: list[Choice] = []
-
-    def choose(self, section: str, name: str, value: Any, reason: str) -> Any:
-        """Set an option unless it was asked for; returns what holds."""
-        options = self.tree.setdefault(section, {})
-        if name in options:
-            self.choices.append(Choice(f"{section}.{name}", options[name], "asked for"))
-            return options[name]
-        options[name] = value
-        self.choices.append(Choice(f"{section}.{name}", value, reason))
-        return value
 
 
 def plan(request: Request) -> Plan:
@@ -99,10 +44,7 @@ def plan(request: Request) -> Plan:
     seen = look(source)
     chooser.choices.append(Choice("data.kind", source.kind, seen.words))
     method = _method(chooser, source, request)
-    if source.kind == "image":
-        _image(chooser, seen, method, request)
-    else:
-        _text(chooser, seen, method)
+    part(source.kind, "choices")(chooser, seen, method, request)
     _recipe(chooser, method, _preset(chooser, method, request))
     seconds = _machine(chooser, request, seen)
     config = configs.build(chooser.tree)
@@ -138,12 +80,7 @@ def _method(chooser: Chooser, source: Source, request: Request) -> str:
     """Choose the method and check its options."""
     if request.method is not None:
         chooser.tree.setdefault("method", {})["name"] = request.method
-    default = {"image": "simclr", "text": "bert"}[source.kind]
-    reason = {
-        "image": "learns most on a small budget; see docs/results.md",
-        "text": "features for labels; choose gpt to generate",
-    }[source.kind]
-    name = str(chooser.choose("method", "name", default, reason))
+    name = str(chooser.choose("method", "name", *KINDS[source.kind].method))
     options = {k: v for k, v in chooser.tree["method"].items() if k != "name"}
     card = catalogue.describe(name)
     catalogue.check(name, options)
@@ -156,83 +93,13 @@ def _method(chooser: Chooser, source: Source, request: Request) -> str:
     return name
 
 
-def _image(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
-    card = catalogue.describe(method)
-    configs.check_section("modality", chooser.tree.get("modality", {}), configs.ImageConfig)
-    size = int(chooser.choose("modality", "size", seen.size, seen.size_reason))
-    chooser.choose("modality", "channels", seen.channels, seen.channels_reason)
-    chooser.choose("modality", "mean", seen.mean, "measured on a sample of the data")
-    chooser.choose("modality", "std", seen.std, "measured on a sample of the data")
-    chooser.choose(
-        "modality", "blur", size > 64, "blurring helps large images and harms small ones"
-    )
-    tokens = card.needs == "tokens"
-    default = "timm:vit_tiny_patch16_224" if tokens else "timm:resnet18"
-    reason = "hides tokens, so it needs a transformer" if tokens else "strong on small data"
-    name = str(chooser.choose("encoder", "name", default, reason))
-    if name.startswith(("timm:vit", "timm:deit")):
-        edge = _patch(size)
-        chooser.choose("encoder", "patch", edge, f"{(size // edge) ** 2} patches of an image")
-        if tokens:
-            chooser.choose("encoder", "pool", "avg", "no loss shapes the class token")
-    elif name in SEVEN_BY_SEVEN and size <= 64:
-        chooser.choose("encoder", "small_stem", True, "keeps resolution on small images")
-    if name == "timm:resnet18":
-        _narrow(chooser, request)
-
-
-SEVEN_BY_SEVEN = frozenset(f"timm:resnet{depth}" for depth in (18, 34, 50, 101, 152))
-"""Networks whose stem shrinks an image four times before they look at it."""
-
-
-def _narrow(chooser: Chooser, request: Request) -> None:
-    """Choose a network that sees every image several times within the budget of a CPU."""
-    seconds = _short(request)
-    options = presets.network(seconds) if seconds is not None else {}
-    if options:
-        why = f"{duration.words(seconds or 0)} of a CPU: a smaller network sees more images"
-        chooser.choose("encoder", "options", options, why)
-
-
 def _preset(chooser: Chooser, method: str, request: Request) -> presets.Preset | None:
     """Set what suits short runs of a method, where something was found."""
-    preset = presets.SHORT.get(method) if _short(request) is not None else None
+    preset = presets.SHORT.get(method) if short(request) is not None else None
     if preset is not None:
         for name, value in preset.options.items():
             chooser.choose("method", name, value, f"better in short runs ({preset.evidence})")
     return preset
-
-
-def _short(request: Request) -> float | None:
-    """Return the seconds of a short run on a CPU, None for any other."""
-    from unlabeled import device
-
-    seconds = request.seconds if request.seconds is not None else DEFAULT_SECONDS
-    short = device.device().type == "cpu" and seconds <= presets.FULL_SECONDS
-    return seconds if short else None
-
-
-def _patch(size: int) -> int:
-    """Return the edge of a patch: the largest that tiles the image with at least 7 a side."""
-    return max(edge for edge in range(1, size + 1) if size % edge == 0 and size // edge >= 7)
-
-
-def _text(chooser: Chooser, seen: Look, method: str) -> None:
-    configs.check_section("modality", chooser.tree.get("modality", {}), configs.TextConfig)
-    causal = catalogue.describe(method).needs == "causal"
-    chooser.choose(
-        "modality", "tokenizer", "bpe" if causal else "wordpiece",
-        "trained on this text; " + ("lossless" if causal else "as BERT's"),
-    )  # fmt: skip
-    entries = 2048 if seen.size < 2_000_000 else 4096 if seen.size < 20_000_000 else 8192
-    chooser.choose("modality", "vocab_size", entries, f"for {seen.size / 1e6:.1f} MB of text")
-    chooser.choose("modality", "length", 128, "short rows train fastest")
-    if seen.count == 1:
-        chooser.choose("modality", "split", "tail", "one document: its tail is held out")
-        chooser.choose("data", "held_out", 0.1, "the last tenth, as is usual for one text")
-    chooser.choose(
-        "encoder", "name", "hf:gpt2-mini" if causal else "hf:bert-mini", "fits minutes on a CPU"
-    )
 
 
 def _recipe(chooser: Chooser, method: str, preset: presets.Preset | None) -> None:
@@ -240,7 +107,8 @@ def _recipe(chooser: Chooser, method: str, preset: presets.Preset | None) -> Non
     from unlabeled.methods import load
 
     recipe = dict(load(method).recipe)
-    samples = "rows" if chooser.tree["data"]["kind"] == "text" else "images"
+    kind = chooser.tree["data"]["kind"]
+    samples = "rows" if strings(kind) else KINDS[kind].plural
     batch = int(chooser.choose("loop", "batch", int(recipe.pop("batch", 256)), f"{samples} a step"))
     rule = recipe.pop("lr_rule", "none")
     base = float(recipe.pop("lr", 1e-3))
@@ -273,10 +141,8 @@ def _machine(chooser: Chooser, request: Request, seen: Look) -> float | None:
     chooser.choose("loop", "threads", threads, f"{cores} cores, {ranks} process(es)")
     workers = min(8, max(0, cores // ranks - 1)) if gpu else 0
     chooser.choose("loop", "workers", workers, "cores beside the GPU" if gpu else "cores train")
-    if seen.kind == "image":
-        chooser.choose("loop", "channels_last", True, "the fast layout for convolutions")
     length = min(chooser.tree["loop"]["batch"], seen.count)
-    if length < chooser.tree["loop"]["batch"] and seen.kind == "image":
+    if length < chooser.tree["loop"]["batch"] and not strings(seen.kind):
         chooser.tree["loop"]["batch"] = length
         chooser.choices.append(Choice("loop.batch", length, f"there are only {seen.count} samples"))
     if "steps" in chooser.tree["loop"]:

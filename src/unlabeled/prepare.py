@@ -24,7 +24,7 @@ WATCHED = 256
 """How many held-out samples health looks at."""
 
 KEPT_BYTES = 1 << 30
-"""Decoded images that a run without data workers keeps in memory."""
+"""Decoded samples that a run without data workers keeps in memory."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def _prepare(config: RunConfig, folder: Path) -> Prepared:
     check_unchanged(source, before)
     if isinstance(config.modality, TextConfig):
         return _prepare_text(config, folder, source, before)
-    return _prepare_images(config, folder, source, before)
+    return _prepare_items(config, folder, source, before)
 
 
-def _prepare_images(
+def _prepare_items(
     config: RunConfig, folder: Path, source: Source, before: dict[str, Any]
 ) -> Prepared:
     modality = build_modality(config, folder)

@@ -17,6 +17,7 @@ from unlabeled import config as configs
 from unlabeled.config import RunConfig, TextConfig
 from unlabeled.errors import BusyError, DataError, UsageError, WriteError, nearest
 from unlabeled.journal import read_json, read_lines
+from unlabeled.kinds import part
 
 if TYPE_CHECKING:
     from unlabeled.data.find import Source
@@ -131,11 +132,11 @@ class Run:
         return self._source
 
     def pool_indices(self) -> NDArray[np.int64]:
-        """Return the indices of samples that were pre-trained on (images)."""
+        """Return the indices of samples that were pre-trained on (not of text)."""
         return np.asarray(np.load(self.folder / "data" / "pool.npy", allow_pickle=False))
 
     def held_out_indices(self) -> NDArray[np.int64]:
-        """Return the indices of samples kept out of pre-training (images)."""
+        """Return the indices of samples kept out of pre-training (not of text)."""
         return np.asarray(np.load(self.folder / "data" / "held_out.npy", allow_pickle=False))
 
     def rows(self, part: str) -> TokenRows:
@@ -163,13 +164,8 @@ def check_unchanged(source: Source, record: Mapping[str, Any]) -> None:
 
 def build_modality(config: RunConfig, folder: Path) -> Modality:
     """Return the modality that a configuration names."""
-    if isinstance(config.modality, TextConfig):
-        from unlabeled.modalities.text import Text
-
-        return Text(config.modality, folder / "tokenizer")
-    from unlabeled.modalities.image import Image
-
-    return Image(config.modality, config.encoder.patch or 8)
+    made: Modality = part(config.data.kind, "modality").of_run(config, folder)
+    return made
 
 
 def build_encoder(config: RunConfig, modality: Modality, seed: int) -> Encoder:

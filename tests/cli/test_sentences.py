@@ -41,7 +41,7 @@ def said(capsys, *words):
 
 SENTENCES = {
     "pretrain photo": "photo does not exist. Did you mean 'photos'?",
-    "pretrain empty": "empty is empty. Put images or text into it, or name another folder.",
+    "pretrain empty": "empty is empty. Put images or text files into it, or name another folder.",
     "pretrain": "Say which data: unlabeled pretrain DATA (a folder, a file, hf://...).",
     "pretrain photos notes": "photos is not a file, and 2 paths were given. "
     "Give one folder, or files only.",

@@ -244,7 +244,7 @@ def test_columns_are_named_in_sentences(tmp_path):
         column="txt",
     )
     pq.write_table(pa.table({"label": [1, 2]}), tmp_path / "n.parquet")
-    says(tmp_path / "n.parquet", "no column of images or text. Its columns: label.")
+    says(tmp_path / "n.parquet", "no column of images or documents. Its columns: label.")
     says(tmp_path / "n.parquet", "holds neither text nor image", column="label")
 
 

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from unlabeled import config
 from unlabeled.errors import UsageError, nearest
+from unlabeled.kinds import KINDS, TEXT
 from unlabeled.methods import catalogue
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from unlabeled.data.find import Source
 
 _PREPARED = frozenset({".lock", "data", "data.json", "tokens", "tokenizer"})
@@ -71,9 +70,9 @@ def separate(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def source(path: str, kind: str | None, column: str | None) -> Source:
     """Find the samples of `path`; the sentences are those of `data.find`."""
-    if kind is not None and kind not in ("image", "text"):
+    if kind is not None and kind not in KINDS:
         raise UsageError(
-            f"There is no kind '{kind}'.{nearest(kind, ('image', 'text'))} Kinds: image, text."
+            f"There is no kind '{kind}'.{nearest(kind, KINDS)} Kinds: {', '.join(KINDS)}."
         )
     from unlabeled.data.find import find
 
@@ -99,7 +98,7 @@ def options(tree: Mapping[str, Any], name: str | None = None, kind: str | None =
     Args:
         tree: section -> option -> value.
         name: the method, if it is given.
-        kind: ``image`` or ``text``, if it is known.
+        kind: one of `kinds.KINDS`, if it is known.
     """
     for section, values in tree.items():
         if section in config.SECTIONS:
@@ -117,11 +116,10 @@ def options(tree: Mapping[str, Any], name: str | None = None, kind: str | None =
 
 
 def _check_modality(values: Mapping[str, Any], kind: str | None) -> None:
-    models: dict[str, type[BaseModel]] = {"image": config.ImageConfig, "text": config.TextConfig}
-    if kind in models:
-        config.check_section("modality", values, models[kind])
+    if kind is not None and kind in config.MODALITIES:
+        config.check_section("modality", values, config.MODALITIES[kind])
         return
-    every = {field for m in models.values() for field in m.model_fields}
+    every = {field for m in config.MODALITIES.values() for field in m.model_fields}
     for key in values:
         if key not in every:
             raise UsageError(f"There is no option modality.{key}.{nearest(key, every)}")
@@ -160,8 +158,7 @@ def _first(section: str, values: Any) -> str:
 
 def _nearest_option(section: str, values: Any) -> str:
     every = [f"{s}.{f}" for s, m in config.SECTIONS.items() for f in m.model_fields]
-    every += [f"modality.{f}" for f in (*config.ImageConfig.model_fields,)]
-    every += [f"modality.{f}" for f in (*config.TextConfig.model_fields,)]
+    every += [f"modality.{f}" for m in config.MODALITIES.values() for f in m.model_fields]
     for name in catalogue.names():
         every += [f"method.{o.name}" for o in catalogue.describe(name).options]
     return nearest(_first(section, values), every)
@@ -268,9 +265,7 @@ def _list_of(paths: Sequence[str]) -> Path:
 
 
 def kind_of_list(paths: Sequence[str]) -> str | None:
-    """Return ``text`` where several files were given and none is an image or a table."""
-    from unlabeled.modalities.suffixes import TEXT
-
+    """Return ``text`` where several files were given and none is of another kind or a table."""
     found = {Path(path).suffix.lower() for path in paths}
     return "text" if len(paths) > 1 and found <= TEXT else None
 
@@ -329,3 +324,15 @@ def labels(given: str | None, folder: Path, label_column: str | None = None) -> 
         given = f"column:{given}" if given in known else given
     read_labelled(given, samples, table=data.path, column=data.column, label_column=label_column)
     return given
+
+
+def weights(given: Sequence[str]) -> None:
+    """Check that public weights can be found, before anything heavy is loaded.
+
+    Raises:
+        UsageError: with the sentence to print.
+    """
+    from unlabeled.transfer.public import resolve
+
+    for name in given:
+        resolve(name)

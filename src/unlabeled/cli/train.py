@@ -11,6 +11,7 @@ import typer
 from unlabeled import config, duration, naming
 from unlabeled.cli import checks, show
 from unlabeled.errors import BusyError, UsageError
+from unlabeled.kinds import KINDS, strings
 
 if TYPE_CHECKING:
     from unlabeled.plan import Plan
@@ -29,7 +30,9 @@ Method = Annotated[
 Time = Annotated[str | None, typer.Option(metavar="TIME", help="Time to train: 90s, 10m, 1h30m.")]
 Steps = Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps instead.")]
 Out = Annotated[str | None, typer.Option(metavar="RUN", help="Folder of the run.")]
-Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Read the data as: image, text.")]
+Kind = Annotated[
+    str | None, typer.Option(metavar="KIND", help=f"Read the data as: {', '.join(KINDS)}.")
+]
 Column = Annotated[
     str | None, typer.Option(metavar="NAME", help="Column of a table that holds the samples.")
 ]
@@ -66,7 +69,8 @@ def demo(
     if sample.note:
         show.say(sample.note)
     show.say(f"{sample.path}   (licence: {sample.licence})\n")
-    from unlabeled.plan import Request, plan
+    from unlabeled.choices import Request
+    from unlabeled.plan import plan
 
     # The image sets are digits and letters: mirrored, they are something else.
     known = {"modality": {"flip": False}} if sample.kind == "image" else {}
@@ -147,7 +151,8 @@ def pretrain(
     if out is not None and show.first_rank():
         checks.new_run(out)
     checks.request(asked)
-    from unlabeled.plan import Request, plan
+    from unlabeled.choices import Request
+    from unlabeled.plan import plan
 
     planned = plan(Request(**vars(asked)))
     if print_config:
@@ -240,7 +245,7 @@ def _after_run(folder: Path) -> None:
     """Say what a run became and what to do with it."""
     info = checks.info(folder)
     show.say(f"\n{info.get('verdict') or 'The run is finished.'}")
-    if info.get("kind") == "text" and show.first_rank():
+    if info.get("kind") in KINDS and strings(str(info["kind"])) and show.first_rank():
         from unlabeled.runs import Run
         from unlabeled.transfer.text_scores import score_run
 

@@ -8,26 +8,15 @@ from typing import Any, NamedTuple
 
 from unlabeled.data.folder import MAX_BYTES, read_regular
 from unlabeled.errors import DataError, UsageError, nearest
+from unlabeled.kinds import ENCODED, KINDS, strings
 from unlabeled.modalities.decode import decode
-from unlabeled.modalities.suffixes import IMAGE
 
 EXAMPLES = 100
 """How many rows are looked at to tell what a column holds."""
 
-_NAMES = {
-    "image": (
-        "image",
-        "images",
-        "img",
-        "picture",
-        "photo",
-        "file",
-        "path",
-        "file_name",
-        "filename",
-    ),
-    "text": ("text", "content", "body", "document", "review", "sentence", "abstract", "message"),
-}
+
+_ENCODED_WORDS = " or ".join(ENCODED)
+_ALL = " or ".join(row.plural for row in KINDS.values())
 
 
 class Column(NamedTuple):
@@ -36,7 +25,7 @@ class Column(NamedTuple):
     Args:
         name: its name.
         type: ``bytes`` (or a struct with bytes), ``string`` or ``other``.
-        examples: some values of a string column.
+        examples: some values of a string column; of a struct with bytes some of its paths.
     """
 
     name: str
@@ -46,13 +35,21 @@ class Column(NamedTuple):
 
 def _holds(column: Column) -> str | None:
     """Return which kind of sample a column can hold."""
-    if column.type == "bytes":
-        return "image"
-    if column.type != "string":
+    if column.type not in ("bytes", "string"):
         return None
-    values = [value for value in column.examples if value]
-    paths = sum(os.path.splitext(value)[1].lower() in IMAGE for value in values)
-    return "image" if values and paths == len(values) else "text"
+    endings = {os.path.splitext(value)[1].lower() for value in column.examples if value}
+    for kind in ENCODED:
+        if endings and endings <= KINDS[kind].suffixes:
+            return kind
+    if column.type == "string":
+        return "text"
+    named = (kind for kind in ENCODED if column.name.lower() in KINDS[kind].columns)
+    return next(named, ENCODED[0])
+
+
+def _may_hold(column: Column, kind: str) -> bool:
+    """Return whether bytes of which nothing is known may be what a person says they are."""
+    return column.type == "bytes" and not strings(kind) and not column.examples
 
 
 def _mean_length(column: Column) -> float:
@@ -61,14 +58,14 @@ def _mean_length(column: Column) -> float:
 
 def _best(columns: Sequence[Column], kind: str) -> Column | None:
     """Return the column that most likely holds samples of a kind: by type, by name, by length."""
-    fitting = [c for c in columns if _holds(c) == kind]
+    fitting = [c for c in columns if _holds(c) == kind or _may_hold(c, kind)]
     fitting.sort(key=lambda c: c.type != "bytes")
     named = {c.name.lower(): c for c in reversed(fitting)}
-    for name in _NAMES[kind]:
-        if name in named and (kind == "text" or named[name].type == fitting[0].type):
+    for name in KINDS[kind].columns:
+        if name in named and (strings(kind) or named[name].type == fitting[0].type):
             return named[name]
     return (
-        max(fitting, key=_mean_length) if kind == "text" and fitting else next(iter(fitting), None)
+        max(fitting, key=_mean_length) if strings(kind) and fitting else next(iter(fitting), None)
     )
 
 
@@ -81,28 +78,30 @@ def choose(
         UsageError: no column fits, or the named one does not exist or fit.
     """
     names = [c.name for c in columns]
-    listing = ", ".join(names) or "none"
+    there = ", ".join(names) or "none"
     if column is not None:
         given = next((c for c in columns if c.name == column), None)
         if given is None:
             raise UsageError(
-                f"{where} has no column '{column}'.{nearest(column, names)} Its columns: {listing}."
+                f"{where} has no column '{column}'.{nearest(column, names)} Its columns: {there}."
             )
         holds = _holds(given)
-        if holds is None or (kind == "text" and given.type == "bytes"):
+        if holds is None or (kind and strings(kind) and given.type == "bytes"):
             raise UsageError(
-                f"Column '{column}' of {where} holds neither text nor image bytes or paths"
+                f"Column '{column}' of {where} holds neither text nor {_ENCODED_WORDS} bytes or "
+                "paths"
                 if holds is None
-                else f"Column '{column}' of {where} holds bytes, which are read as images, not text"
+                else f"Column '{column}' of {where} holds bytes, which are read as "
+                f"{KINDS[holds].plural}, not text"
             )
         return column, kind or holds
-    for candidate in (kind,) if kind else ("image", "text"):
-        best = _best(columns, candidate)
-        if best is not None and (kind or candidate == "image" or best.examples):
+    for candidate in (kind,) if kind else sorted(KINDS, key=strings):  # text goes with the rest
+        best = _best([c for c in columns if kind or _holds(c) == candidate], candidate)
+        if best is not None and (kind or not strings(candidate) or best.examples):
             return best.name, candidate
     raise UsageError(
-        f"{where} has no column of {kind or 'images or text'}. Its columns: {listing}. "
-        "Samples are image bytes, {bytes, path}, paths of images, or strings; "
+        f"{where} has no column of {KINDS[kind].plural if kind else _ALL}. Its columns: {there}. "
+        f"Samples are {_ENCODED_WORDS} bytes, {{bytes, path}}, paths of such files, or strings; "
         "name the column with --column."
     )
 
@@ -117,14 +116,14 @@ def item(cell: Any, kind: str, folder: bytes) -> bytes | str:
         cell = cell.get("bytes") or cell.get("path")
     if cell is None:
         raise DataError("its cell is empty")
-    if kind == "text":
+    if strings(kind):
         if not isinstance(cell, str | bytes):
             raise DataError(f"its cell holds {type(cell).__name__} instead of text")
         return decode(_encoded(cell) if isinstance(cell, str) else cell)
     if isinstance(cell, str):
         return read_regular(os.path.join(folder, os.fsencode(cell)), follow=True)
     if not isinstance(cell, bytes):
-        raise DataError(f"its cell holds {type(cell).__name__} instead of image bytes or a path")
+        raise DataError(f"its cell holds {type(cell).__name__} instead of {kind} bytes or a path")
     if len(cell) > MAX_BYTES:
         raise DataError(f"it has {len(cell):,} bytes; the limit is {MAX_BYTES:,}")
     return cell

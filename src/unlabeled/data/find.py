@@ -13,20 +13,20 @@ from typing import Any, Protocol
 from unlabeled.data.folder import Files, Scan, files_of, listed, one_file, printable, scan
 from unlabeled.data.table import Table, read_hub, read_tables
 from unlabeled.errors import UsageError, nearest
-from unlabeled.modalities.suffixes import IMAGE, KINDS, TABLE, TEXT
+from unlabeled.kinds import KINDS, TABLE, TEXT, strings
 
 
 class Source(Protocol):
     """Random access to encoded items; cheap to hold, to fork and to pickle.
 
     Attributes:
-        kind: ``image`` or ``text``.
+        kind: one of `kinds.KINDS`.
         fingerprint: changes when items are added, removed or edited.
     """
 
     @property
     def kind(self) -> str:
-        """Return ``image`` or ``text``."""
+        """Return one of `kinds.KINDS`."""
 
     @property
     def fingerprint(self) -> str:
@@ -39,7 +39,7 @@ class Source(Protocol):
         """Return a printable name: a relative path, or ``file.parquet#12``."""
 
     def payload(self, index: int, epoch: int = 0) -> Any:
-        """Return the bytes of an image or the text of a document.
+        """Return the encoded bytes of a sample, or the text of a document.
 
         Raises:
             DataError: the item cannot be read; the sentence names the reason.
@@ -50,16 +50,18 @@ def find(path: str, kind: str | None = None, column: str | None = None) -> Sourc
     """Find the samples under `path`.
 
     Args:
-        path: folder (searched recursively), image, text, list of files, parquet, csv, tsv or
+        path: folder (searched recursively), file of a kind, list of files, parquet, csv, tsv or
             jsonl file, or ``hf://owner/name[?split=train&config=...]``.
-        kind: ``image`` or ``text``; None decides from file endings or from the column's type.
+        kind: one of `kinds.KINDS`; None decides from file endings or from the column's type.
         column: which column of a table holds the samples; None finds it.
 
     Raises:
         UsageError: with the sentence to print.
     """
     if kind is not None and kind not in KINDS:
-        raise UsageError(f"There is no kind '{kind}'.{nearest(kind, KINDS)} Kinds: image, text.")
+        raise UsageError(
+            f"There is no kind '{kind}'.{nearest(kind, KINDS)} Kinds: {', '.join(KINDS)}."
+        )
     if path.startswith("hf://"):
         return read_hub(path, kind, column)
     where = os.path.abspath(os.fsencode(os.path.expanduser(path)))
@@ -100,16 +102,18 @@ def _find_in_file(path: str, where: bytes, kind: str | None, column: str | None)
         return read_tables([where], kind, column)
     if column is not None:
         raise UsageError(f"{_shown(path)} is not a table, so it has no column '{column}'.")
-    if suffix in IMAGE:
-        if kind == "text":
-            raise UsageError(f"{_shown(path)} is an image, not text.")
-        return one_file(where, "image")
-    if suffix in TEXT or kind == "text" or suffix in (".list", ".lst"):
+    holds = next((name for name, row in KINDS.items() if suffix in row.suffixes), None)
+    if holds is not None and not strings(holds):
+        if kind not in (None, holds):
+            raise UsageError(f"{_shown(path)} is {_one(holds)}, not {kind}.")
+        return one_file(where, holds)
+    if holds is not None or (kind and strings(kind)) or suffix in (".list", ".lst"):
         files = listed(where, kind)
-        if files is None and kind == "image":
+        if files is None and kind is not None and not strings(kind):
+            endings = " ".join(sorted(KINDS[kind].suffixes))
             raise UsageError(
-                f"{_shown(path)} is not a list of images: every line must be the path of one "
-                f"({' '.join(sorted(IMAGE))}). Reading it as text? Add --kind text."
+                f"{_shown(path)} is not a list of {KINDS[kind].plural}: every line must be the "
+                f"path of one ({endings}). Reading it as text? Add --kind text."
             )
         return files if files is not None else one_file(where, "text")
     raise UsageError(
@@ -118,15 +122,20 @@ def _find_in_file(path: str, where: bytes, kind: str | None, column: str | None)
     )
 
 
+def _one(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} file"
+
+
 def _find_in_folder(path: str, where: bytes, kind: str | None, column: str | None) -> Files | Table:
     if not os.access(where, os.R_OK | os.X_OK):
         raise UsageError(f"{_shown(path)} may not be read (permission denied).")
     found = scan(where)
     counts = {name: len(names) for name, names in found.names.items()}
-    rivals = [kind] if kind else ["image", "text"]
+    rivals = [kind] if kind else list(KINDS)
     # A folder of tables may hold a README; images beside a table are the data it describes.
     weight = {name: sum(sizes) for name, sizes in found.sizes.items()}
-    is_table = weight["table"] > sum(weight[name] for name in rivals) and not counts["image"]
+    described = any(counts[name] for name in KINDS if not strings(name))
+    is_table = weight["table"] > sum(weight[name] for name in rivals) and not described
     if column is not None or is_table:
         if not counts["table"]:
             raise UsageError(f"{_shown(path)} has no table, so it has no column '{column}'.")
@@ -136,7 +145,7 @@ def _find_in_folder(path: str, where: bytes, kind: str | None, column: str | Non
             endings = ", ".join(printable(s) for s in sorted(suffixes))
             raise UsageError(f"{_shown(path)} mixes tables ({endings}). Give one file.")
         return read_tables(tables, kind, column, found.skipped)
-    chosen = kind or ("image" if counts["image"] >= counts["text"] else "text")
+    chosen = kind or max(KINDS, key=lambda name: counts[name])
     if not counts[chosen]:
         raise UsageError(_nothing(_shown(path), kind, found))
     return files_of(found, chosen, where)
@@ -144,12 +153,13 @@ def _find_in_folder(path: str, where: bytes, kind: str | None, column: str | Non
 
 def _nothing(path: str, kind: str | None, found: Scan) -> str:
     """Say what a folder holds instead of what was looked for."""
-    other = "text" if kind == "image" else "image"
+    other = max((name for name in KINDS if name != kind), key=lambda name: len(found.names[name]))
     endings = found.suffixes.most_common(3)
     held = ", ".join(f"{count:,} {suffix or 'without ending'}" for suffix, count in endings)
-    wanted = {"image": "images", "text": "text files", None: "images and text files"}[kind]
+    wanted = KINDS[kind].files if kind is not None else _listed_files("and")
     if kind is not None and found.names[other]:
-        suffix, count = next((s, n) for s, n in found.suffixes.most_common() if s in KINDS[other])
+        others = KINDS[other].suffixes
+        suffix, count = next((s, n) for s, n in found.suffixes.most_common() if s in others)
         hint = f"Reading it as {other}? Add --kind {other}."
         return f"{path} has 0 {wanted} but {count:,} {suffix} files. {hint}"
     if found.names["table"]:
@@ -157,8 +167,13 @@ def _nothing(path: str, kind: str | None, found: Scan) -> str:
     skipped = ", ".join(f"{count:,} {name}" for name, count in sorted(found.skipped.items()))
     note = f" Left out: {skipped}." if skipped else ""
     if not held:
-        return f"{path} is empty.{note} Put images or text into it, or name another folder."
-    return (
-        f"{path} has 0 {wanted} but {held} files.{note} Images end in {' '.join(sorted(IMAGE))}; "
-        f"text in {' '.join(sorted(TEXT))}; tables in {' '.join(sorted(TABLE))}."
-    )
+        return f"{path} is empty.{note} Put {_listed_files('or')} into it, or name another folder."
+    ends = {row.files: row.suffixes for row in KINDS.values()} | {"tables": TABLE}
+    known = "; ".join(f"{name} end in {' '.join(sorted(found))}" for name, found in ends.items())
+    return f"{path} has 0 {wanted} but {held} files.{note} {known[0].upper()}{known[1:]}."
+
+
+def _listed_files(word: str) -> str:
+    """Return what files of all kinds are called, as in a sentence."""
+    names = [row.files for row in KINDS.values()]
+    return f"{', '.join(names[:-1])} {word} {names[-1]}"

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.errors import DataError, UsageError
+from unlabeled.kinds import KINDS, TABLE, strings
 from unlabeled.modalities.decode import decode
-from unlabeled.modalities.suffixes import IMAGE, KINDS, TABLE, TEXT
 
 MAX_BYTES = 1 << 28
 """An encoded image or a document above 256 MB is refused instead of read into memory."""
@@ -109,7 +109,7 @@ class Files:
     """A source whose items are files.
 
     Args:
-        kind: ``image`` or ``text``.
+        kind: one of `kinds.KINDS`.
         root: folder that names are relative to.
         names: relative names, or absolute ones in a list.
         fingerprint: hash of names and sizes.
@@ -137,13 +137,13 @@ class Files:
         return os.path.join(self.root, self.names[index])
 
     def payload(self, index: int, epoch: int = 0) -> bytes | str:
-        """Return the bytes of an image or the text of a document.
+        """Return the encoded bytes of a sample, or the text of a document.
 
         Raises:
             DataError: with the reason.
         """
         data = read_regular(self.path(index), self.follow)
-        return data if self.kind == "image" else decode(data)
+        return decode(data) if strings(self.kind) else data
 
     def stream(self, index: int) -> BinaryIO:
         """Open a document of any size, to be read piece by piece.
@@ -169,10 +169,12 @@ def _suffix(name: bytes) -> str:
 
 
 _KIND_OF = {
-    **dict.fromkeys(IMAGE, "image"),
-    **dict.fromkeys(TEXT, "text"),
+    **{suffix: name for name, row in KINDS.items() for suffix in row.suffixes},
     **dict.fromkeys(TABLE, "table"),
 }
+
+
+_SAMPLES = {suffix: k for suffix, k in _KIND_OF.items() if k in KINDS and not strings(k)}
 
 
 def _list_folder(path: bytes, skipped: Counter[str]) -> tuple[list[tuple[bytes, int]], list[bytes]]:
@@ -200,8 +202,8 @@ def _list_folder(path: bytes, skipped: Counter[str]) -> tuple[list[tuple[bytes, 
 def scan(root: bytes) -> Scan:
     """Walk a folder: regular files only, in a fixed order; links are counted, not followed."""
     found = Scan(
-        {kind: [] for kind in ("image", "text", "table")},
-        {kind: [] for kind in ("image", "text", "table")},
+        {kind: [] for kind in (*KINDS, "table")},
+        {kind: [] for kind in (*KINDS, "table")},
         Counter(),
         Counter(),
     )
@@ -249,30 +251,31 @@ def listed(path: bytes, kind: str | None) -> Files | None:
         (a missing one among them is quarantined later, as any damaged item).
 
     Raises:
-        UsageError: all lines look like paths of images but none exists.
+        UsageError: all lines look like paths of samples but none exists.
     """
-    suffixes = KINDS[kind] if kind else IMAGE
     root = os.path.dirname(path)
     lines: list[bytes] = []
     with open_regular(path, follow=True) as raw:
         for line in iter(lambda: _line(raw), None):
-            if line and _suffix(line) not in suffixes:
+            if line and kind is None:  # the first line decides; text is not guessed to be a list
+                kind = _SAMPLES.get(_suffix(line))
+            if line and (kind is None or _suffix(line) not in KINDS[kind].suffixes):
                 return None
             if line:
                 lines.append(line)
-    if not lines:
+    if not lines or kind is None:
         return None
     sizes = np.fromiter((_size(os.path.join(root, line)) for line in lines), np.int64, len(lines))
     if not (sizes >= 0).any():
-        if kind == "text":
+        if strings(kind):
             return None
         raise UsageError(
-            f"{printable(path)} lists {len(lines):,} images, but none of them exists "
+            f"{printable(path)} lists {len(lines):,} {KINDS[kind].plural}, but none of them exists "
             f"(first: {printable(lines[0])}). Paths are relative to the list's folder."
         )
     names = Names(lines)
     fingerprint = hashlib.sha256(names.digest() + sizes.tobytes()).hexdigest()
-    return Files(kind or "image", root, names, fingerprint, follow=True)
+    return Files(kind, root, names, fingerprint, follow=True)
 
 
 def _size(path: bytes) -> int:

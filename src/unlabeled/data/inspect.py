@@ -17,6 +17,7 @@ from unlabeled.data.duplicates import difference_hash, first_copies, near_groups
 from unlabeled.data.find import Source, find
 from unlabeled.data.split import content_hash
 from unlabeled.errors import DataError
+from unlabeled.kinds import KINDS, part, strings
 from unlabeled.modalities.decode import decode
 from unlabeled.modalities.image import FORMATS, Image
 
@@ -33,7 +34,7 @@ class Inspection:
 
     Args:
         path: what was looked at.
-        kind: ``image`` or ``text``.
+        kind: one of `kinds.KINDS`.
         count: items in all.
         opened: items that were opened; every figure below is of these.
         num_bytes: their encoded size.
@@ -51,6 +52,8 @@ class Inspection:
         words: words in all.
         blank: documents without a word.
         groups: items by top folder, largest first.
+        lines: what there is to say of other kinds.
+        doubts: sentences on what those figures mean for training.
         notes: sentences that a person should read.
     """
 
@@ -73,6 +76,8 @@ class Inspection:
     words: int = 0
     blank: int = 0
     groups: Mapping[str, int] = field(default_factory=dict)
+    lines: Sequence[str] = ()
+    doubts: Sequence[str] = ()
     notes: Sequence[str] = ()
 
     def __str__(self) -> str:
@@ -83,7 +88,7 @@ class Inspection:
         return "\n".join([*self._head(), *self._body(), *self._broken(), *self.notes])
 
     def _head(self) -> list[str]:
-        noun = "images" if self.kind == "image" else "documents"
+        noun = KINDS[self.kind].plural
         part = "" if self.opened == self.count else f" ({self.opened:,} of them opened)"
         readable = self.opened - len(self.broken)
         lines = [
@@ -103,7 +108,9 @@ class Inspection:
     def _body(self) -> list[str]:
         if len(self.broken) == self.opened:
             return []
-        if self.kind == "text":
+        if self.lines:
+            return list(self.lines)
+        if strings(self.kind):
             low, middle, high, total = self.characters
             return [
                 f"Length: {low:,} to {high:,} characters, median {middle:,}; {total:,} characters "
@@ -127,7 +134,7 @@ def _numbers(values: Sequence[float]) -> str:
     return "/".join(f"{value:.2f}" for value in values)
 
 
-class _Looks:
+class Looks:
     """Figures gathered item by item; one decoded item is in memory at a time."""
 
     def __init__(self) -> None:
@@ -158,13 +165,16 @@ class _Looks:
         raise NotImplementedError
 
 
-class _Documents(_Looks):
+class Documents(Looks):
+    """Figures of text."""
+
     def __init__(self) -> None:
         super().__init__()
         self.lengths: list[int] = []
         self.words = self.blank = 0
 
     def measure(self, data: bytes) -> None:
+        """Measure one item."""
         text = decode(data)
         words = len(text.split())
         self.lengths.append(len(text))
@@ -172,6 +182,7 @@ class _Documents(_Looks):
         self.blank += not words
 
     def figures(self) -> dict[str, Any]:
+        """Return what was measured."""
         return {
             "characters": (*_spread(self.lengths), sum(self.lengths)),
             "words": self.words,
@@ -179,7 +190,9 @@ class _Documents(_Looks):
         }
 
 
-class _Images(_Looks):
+class Images(Looks):
+    """Figures of images."""
+
     def __init__(self) -> None:
         super().__init__()
         self.reader = Image(ImageConfig())
@@ -190,6 +203,7 @@ class _Images(_Looks):
         self.sums = np.zeros((2, 3))
 
     def measure(self, data: bytes) -> None:
+        """Measure one item."""
         raw = self.reader.read(data)
         with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             self.modes[image.mode] += 1
@@ -205,6 +219,7 @@ class _Images(_Looks):
         self.sums += pixels.mean(0), (pixels**2).mean(0)
 
     def figures(self) -> dict[str, Any]:
+        """Return what was measured."""
         num = max(1, len(self.edges))
         mean = self.sums[0] / num
         std = np.sqrt(np.maximum(self.sums[1] / num - mean**2, 0))
@@ -236,13 +251,13 @@ def inspect(
     """
     source = find(path, kind, column)
     places = np.unique(np.linspace(0, len(source) - 1, min(limit, len(source))).astype(np.int64))
-    looks = _Images() if source.kind == "image" else _Documents()
+    looks: Looks = part(source.kind, "inspection")()
     for index in places.tolist():
         looks.open(source, index)
     figures = looks.figures()
     hashes = np.asarray(looks.hashes).reshape(-1, 2)
     duplicates = len(hashes) - len(first_copies(hashes))
-    if source.kind == "image":  # what is a copy is no near copy
+    if "near_duplicates" in figures:  # what is a copy is no near copy
         figures["near_duplicates"] = max(0, figures["near_duplicates"] - duplicates)
     found = Inspection(
         path,
@@ -265,10 +280,10 @@ def notes(found: Inspection) -> list[str]:
     said = []
     if not readable:
         return ["Nothing can be read."]
-    if found.kind == "image" and found.count < _SMALL_SET:
+    if not strings(found.kind) and found.count < _SMALL_SET:
         said.append(
-            f"{found.count:,} images are few: pre-training from zero will hardly beat plain "
-            "features. Start from weights with --init, or collect more."
+            f"{found.count:,} {KINDS[found.kind].plural} are few: pre-training from zero will "
+            "hardly beat plain features. Start from weights with --init, or collect more."
         )
     if len(found.broken) > 0.01 * found.opened:
         said.append("More than 1 % are broken: repair or remove them, or raise data.bad_budget.")
@@ -281,8 +296,9 @@ def notes(found: Inspection) -> list[str]:
         )
     if found.flat > 0.1 * readable:
         said.append("More than a tenth of the images are of nearly one colour.")
-    if found.kind == "image" and found.coloured == 0 and "RGB" in found.modes:
+    if found.coloured == 0 and "RGB" in found.modes:
         said.append("Stored as colour, but all grey: one channel is enough.")
+    said.extend(found.doubts)
     sizes = list(found.groups.values())
     if len(sizes) > 1 and sizes[0] > 20 * sizes[-1]:
         said.append(

@@ -14,20 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled import kinds
 from unlabeled.data.find import Source, find
 from unlabeled.data.label_table import TABLES, columns_of, pick, read_columns
 from unlabeled.errors import UsageError, nearest
 
 __all__ = ["Labels", "Source", "columns_of", "read_labelled", "read_labels"]
 
-_PATHS = ("path", "file", "filename", "file_name", "name", "image", "id")
+_PATHS = ("path", "file", "filename", "file_name", "name", *kinds.ENCODED, "id")
 _LABELS = ("label", "labels", "class", "category", "target", "y")
 _SPLITS = ("split", "fold", "partition", "subset")
 _GROUPS = ("group", "groups")
-_SAMPLES = {
-    "image": ("image", "img", "bytes", "picture"),
-    "text": ("text", "sentence", "content", "document", "body"),
-}
 _UNKNOWN = frozenset({"", "-1", "none", "null", "nan"})
 
 
@@ -168,10 +165,12 @@ def _is_data_set(path: Path, source: Source, column: str | None, table: str | Pa
     columns = columns_of(path)
     if column is not None and column in columns:
         return True
-    if pick(columns, _SAMPLES.get(source.kind, ())) is not None:
-        return source.kind == "text" or path.suffix.lower() == ".parquet"
+    text = kinds.strings(source.kind)
+    held = [name for name in kinds.KINDS[source.kind].columns if text or name not in _PATHS[:-2]]
+    if pick(columns, (*held, *(() if text else ("bytes",)))) is not None:
+        return text or path.suffix.lower() == ".parquet"
     key = pick(columns, _PATHS)
-    if key is None or source.kind != "image":
+    if key is None or text:
         return False
     first = next((str(word) for word in read_columns(path, [key])[0]), "")
     names = _Names(source, table)

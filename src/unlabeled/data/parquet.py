@@ -110,6 +110,23 @@ def parquet_columns(path: bytes) -> list[Column]:
 
     file = pq.ParquetFile(os.fsdecode(path), memory_map=True)
     schema = file.schema_arrow
-    plain = [c.name for c in arrow_columns(schema, {}) if c.type == "string"]
-    batch = next(file.iter_batches(EXAMPLES, columns=plain), None) if plain else None
-    return arrow_columns(schema, batch.to_pydict() if batch is not None else {})
+    known = arrow_columns(schema, {})
+    plain = [c.name for c in known if c.type == "string"]
+    paths = [f"{c.name}.path" for c in known if c.type == "bytes" and _has_path(schema, c.name)]
+    if not plain and not paths:
+        return known
+    batch = next(file.iter_batches(EXAMPLES, columns=[*plain, *paths]), None)
+    return arrow_columns(schema, _examples(batch.to_pydict()) if batch is not None else {})
+
+
+def _has_path(schema: Any, name: str) -> bool:
+    kind = schema.field(name).type
+    return hasattr(kind, "get_field_index") and kind.get_field_index("path") >= 0
+
+
+def _examples(rows: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return the values of columns; of structs their paths."""
+    return {
+        name: [v.get("path") if isinstance(v, Mapping) else v for v in values]
+        for name, values in rows.items()
+    }

@@ -41,7 +41,7 @@ class Table:
     """A source whose items are rows.
 
     Args:
-        kind: ``image`` or ``text``.
+        kind: one of `kinds.KINDS`.
         column: which column holds them.
         parts: the files, in order.
         labels: how each part is called.
@@ -77,7 +77,7 @@ class Table:
         return f"{self.labels[part]}#{row}"
 
     def payload(self, index: int, epoch: int = 0) -> bytes | str:
-        """Return the bytes of an image or the text of a document.
+        """Return the encoded bytes of a sample, or the text of a document.
 
         Raises:
             DataError: with the reason.

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from unlabeled.config import EncoderConfig, ImageConfig, TextConfig
+from pydantic import BaseModel
+
+from unlabeled.config import MODALITIES, EncoderConfig
 from unlabeled.encoders.base import Encoder
 from unlabeled.errors import UsageError
+from unlabeled.kinds import KINDS, part
 
-__all__ = ["Encoder", "build", "load"]
+__all__ = ["NOTE", "Encoder", "build", "load"]
+
+NOTE = "unlabeled"
+"""Entry of config.json for what only this package needs, such as the kind of data."""
 
 
 def build(
     config: EncoderConfig,
-    modality: ImageConfig | TextConfig,
+    modality: BaseModel,
     vocab_size: int | None = None,
 ) -> Encoder:
     """Build the network that a configuration asks for.
@@ -25,13 +33,8 @@ def build(
         UsageError: there is no such network.
         ConfigError: it cannot be built for this data.
     """
-    if isinstance(modality, ImageConfig):
-        from unlabeled.encoders import vision
-
-        return vision.build(config, modality)
-    from unlabeled.encoders import language
-
-    encoder: Encoder = language.build(config, modality, vocab_size)
+    kind = next(name for name, model in MODALITIES.items() if isinstance(modality, model))
+    encoder: Encoder = part(kind, "encoders").build(config, modality, vocab_size)
     return encoder
 
 
@@ -44,11 +47,15 @@ def load(folder: Path) -> Encoder:
     path = folder / "config.json"
     if not path.is_file():
         raise UsageError(f"{folder} does not hold an encoder: there is no config.json.")
-    if "architecture" in json.loads(path.read_text(encoding="utf-8")):
-        from unlabeled.encoders import vision
-
-        return vision.load(folder)
-    from unlabeled.encoders import language
-
-    encoder: Encoder = language.load(folder)
+    encoder: Encoder = part(_kind(json.loads(path.read_text(encoding="utf-8"))), "encoders").load(
+        folder
+    )
     return encoder
+
+
+def _kind(content: Mapping[str, Any]) -> str:
+    """Return the kind of data that an encoder's config.json is for: as noted, or by its library."""
+    noted = dict(content.get(NOTE) or {}).get("kind")
+    if noted in KINDS:
+        return str(noted)
+    return "image" if "architecture" in content else "text"

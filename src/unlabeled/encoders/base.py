@@ -13,7 +13,7 @@ class Encoder(nn.Module):
 
     Attributes:
         name: how it was asked for, such as ``timm:vit_tiny_patch16_224``.
-        modality: ``image`` or ``text``.
+        modality: the kind of data, one of `kinds.KINDS`.
         dim: D, width of tokens and of the feature.
         num_prefix: tokens before the patches (CLS, registers), 0 for CNNs and text.
         hides_tokens: whether `blocks` accepts any subset of the tokens of `embed`.

@@ -19,7 +19,7 @@ from unlabeled.encoders import stem, timm_folder, weights
 from unlabeled.encoders.base import Encoder
 from unlabeled.encoders.blueprint import Blueprint
 from unlabeled.errors import ConfigError, UsageError, nearest
-from unlabeled.nn.kernels import choose_attention
+from unlabeled.nn.kernels import choose_kernels
 
 
 class ImageEncoder(Encoder):
@@ -134,7 +134,7 @@ class ImageEncoder(Encoder):
         return str(getattr(self.model, "output_fmt", "NCHW")) == "NHWC"
 
 
-def build(config: EncoderConfig, image: ImageConfig) -> ImageEncoder:
+def build(config: EncoderConfig, image: ImageConfig, vocab_size: int | None = None) -> ImageEncoder:
     """Build a timm network for images of `image.size` and `image.channels`.
 
     Raises:
@@ -187,7 +187,7 @@ def realise(blueprint: Blueprint, drop_path: float = 0.0) -> nn.Module:
                 f"(for a ConvNeXt, encoder.patch=2 does the same), or take timm:resnet18."
             )
         stem.shrink(model)
-    choose_attention(model)
+    choose_kernels(model)
     return model
 
 

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from unlabeled.runs import Run
 
 FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
+_HOLDS = {
+    "hf": ("image", "text"),
+    "timm": ("image",),
+    "onnx": ("image", "text"),
+    "sentence-transformers": ("text",),
+}
+"""Kinds of data whose encoders a format can hold."""
+
 LIMIT = 1e-3
 """Largest difference that an export may have."""
 
@@ -92,10 +100,10 @@ def _fits(run: Run, to: str, part: str) -> None:
             f"There is no format '{to}'.{nearest(to, FORMATS)} Possible: {', '.join(FORMATS)}."
         )
     kind = run.config.data.kind
-    unfit = {"timm": "text", "sentence-transformers": "image"}
-    if unfit.get(to) == kind or (to == "sentence-transformers" and part == "finetune"):
-        fitting = [f for f in FORMATS if unfit.get(f) != kind and (part, f) != ("finetune", to)]
-        what = "a classifier" if unfit.get(to) != kind else f"an encoder of {kind}"
+    fits = [f for f in FORMATS if kind in _HOLDS[f]]
+    if to not in fits or (to == "sentence-transformers" and part == "finetune"):
+        fitting = [f for f in fits if (part, f) != ("finetune", to)]
+        what = "a classifier" if to in fits else f"an encoder of {kind}"
         raise UsageError(f"{to} cannot hold {what}. Possible: {', '.join(fitting)}.")
 
 
@@ -141,7 +149,7 @@ def _library_folder(run: Run, part: str, target: Path) -> Path:
     """Copy the encoder or classifier, with its tokenizer for text, into one folder."""
     shutil.copytree(run.folder / part, target, dirs_exist_ok=True)
     tokenizer = run.folder / "tokenizer"
-    if run.config.data.kind == "text" and tokenizer.is_dir():
+    if tokenizer.is_dir():
         shutil.copytree(tokenizer, target, dirs_exist_ok=True)
     return target
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlabeled.errors import DataError
+from unlabeled.kinds import strings
 from unlabeled.runs import Run
 from unlabeled.types import PLAIN
 
@@ -48,7 +49,7 @@ def reference(run: Run, model: Any, count: int = COUNT) -> Reference:
     """
     payloads = _payloads(run, count)
     modality: Any = run.modality()
-    if modality.name == "text":
+    if strings(modality.name):
         texts = tuple(str(payload) for payload in payloads)
         length = int(run.config.modality.length)  # type: ignore[union-attr]
         rows = modality.encode_documents(texts, length)
@@ -75,7 +76,7 @@ def _payloads(run: Run, count: int) -> list[Any]:
             break
         try:
             payload = source.payload(index)
-            if modality.name == "text":
+            if strings(modality.name):
                 payload = str(payload)
                 if not payload.strip():
                     continue

@@ -6,6 +6,7 @@ from typing import Any
 
 from unlabeled.encoders.base import Encoder
 from unlabeled.errors import ConfigError
+from unlabeled.kinds import KINDS
 from unlabeled.methods import catalogue
 from unlabeled.types import View
 
@@ -22,7 +23,7 @@ def require_tokens(method: str, encoder: Encoder) -> None:
     others = [c.name for c in cards if c.needs == "feature" and encoder.modality in c.modalities]
     raise ConfigError(
         f"{method} hides tokens, but encoder '{encoder.name}' offers only a pooled feature. "
-        f"Choose a transformer (timm:vit_tiny_patch16_224, timm:deit_small_patch16_224, ...) "
+        f"Choose a transformer ({KINDS[encoder.modality].network}, ...) "
         f"or a method that needs no tokens: {', '.join(others)}."
     )
 
@@ -59,3 +60,16 @@ def require_attention(method: str, encoder: Encoder, causal: bool) -> None:
         f"{method} needs an encoder whose tokens {wanted}, and '{encoder.name}' is none. "
         f"Choose encoder.name from {fitting}, ..., or method {'bert' if causal else 'gpt'}."
     )
+
+
+def require_mask(method: str, modality: Any) -> None:
+    """Refuse a tokenizer that has no mask token.
+
+    Raises:
+        ConfigError: names what would work.
+    """
+    if modality.mask_id is None:
+        raise ConfigError(
+            f"{method} needs a mask token and this tokenizer has none. Train one "
+            "(modality.tokenizer=wordpiece or bpe), or use method gpt."
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,26 @@ class Modality:
 
     name: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
+
+    @classmethod
+    def of_run(cls, config: Any, folder: Path) -> Modality:
+        """Return the modality of a run.
+
+        Args:
+            config: the run's configuration (`config.RunConfig`).
+            folder: the run folder, where a tokenizer or statistics may lie.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def of_folder(cls, settings: Mapping[str, Any], folder: Path) -> Modality:
+        """Return the modality of an encoder that was saved apart from its run.
+
+        Args:
+            settings: the section ``modality`` of its configuration.
+            folder: where it was saved.
+        """
+        raise NotImplementedError
 
     def read(self, payload: Any) -> Any:
         """Decode one item (bytes or str or token row) to its raw form.

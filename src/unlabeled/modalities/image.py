@@ -11,7 +11,8 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unlabeled.config import ImageConfig
+from unlabeled.config import ImageConfig, RunConfig
 from unlabeled.errors import DataError
+from unlabeled.kinds import IMAGE
 from unlabeled.modalities import colour, picture_features
 from unlabeled.modalities.base import Modality
-from unlabeled.modalities.suffixes import IMAGE
 from unlabeled.types import View
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
@@ -59,6 +60,17 @@ class Image(Modality):
 
     def __init__(self, config: ImageConfig, patch: int = 8):
         self.config, self.patch = config, patch
+
+    @classmethod
+    def of_run(cls, config: RunConfig, folder: Path) -> Image:
+        """Return the modality of a run."""
+        assert isinstance(config.modality, ImageConfig)
+        return cls(config.modality, config.encoder.patch or 8)
+
+    @classmethod
+    def of_folder(cls, settings: Mapping[str, Any], folder: Path) -> Image:
+        """Return the modality of a saved encoder."""
+        return cls(ImageConfig(**settings))
 
     def read(self, payload: bytes) -> NDArray[np.uint8]:
         """Decode an encoded image to (H, W, C) uint8.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unlabeled.config import TextConfig
+from unlabeled.config import RunConfig, TextConfig
 from unlabeled.errors import DataError
+from unlabeled.kinds import TEXT
+from unlabeled.modalities import scripts
 from unlabeled.modalities.base import Modality
 from unlabeled.modalities.decode import PIECE, Damage, clean, decode
 from unlabeled.types import View
@@ -39,7 +41,7 @@ class Text(Modality):
     """
 
     name = "text"
-    suffixes = frozenset({".txt", ".text", ".md", ".rst", ".log"})
+    suffixes = TEXT
 
     def __init__(self, config: TextConfig, tokenizer_folder: Path | None = None) -> None:
         self.config = config
@@ -56,6 +58,17 @@ class Text(Modality):
         self.closes: list[int] = [edge] if paired else []
         self.opens: list[int] = [tokenizer.cls_token_id] if paired else [edge] * (edge is not None)
         self.special_ids: tuple[int, ...] = tuple(sorted(set(tokenizer.all_special_ids)))
+
+    @classmethod
+    def of_run(cls, config: RunConfig, folder: Path) -> Text:
+        """Return the modality of a run, with the tokenizer in its folder."""
+        assert isinstance(config.modality, TextConfig)
+        return cls(config.modality, folder / "tokenizer")
+
+    @classmethod
+    def of_folder(cls, settings: Mapping[str, Any], folder: Path) -> Text:
+        """Return the modality of a saved encoder, with the tokenizer beside it."""
+        return cls(TextConfig(**settings), folder)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the tokenizer out: workers cut rows that are tokens already."""
@@ -118,19 +131,30 @@ class Text(Modality):
     def word_edges(self) -> Tensor:
         """Return for each token whether it begins a word, and whether a word may go on after it.
 
+        In scripts without spaces (Chinese, Japanese, Thai, ...) every token is a word of its own:
+        what stands between two spaces there is a clause.
+
         Returns:
             (2, K) bool. A token is inside a word if it does not begin one and the token before it
             lets it go on.
         """
         words = self.tokenizer.convert_ids_to_tokens(list(range(self.vocab_size)))
-        if any(word.startswith("##") for word in words):
-            begins = [not word.startswith("##") for word in words]
-            goes_on = [True] * len(words)
-        else:
-            # Part of a letter in UTF-8 decodes to the replacement character.
-            texts = [self.decode([number]) for number in range(self.vocab_size)]
-            begins = [not _inside(text[:1]) for text in texts]
-            goes_on = [_inside(text[-1:]) or text == " " for text in texts]
+        pieces = any(word.startswith("##") for word in words)
+        # Part of a letter in UTF-8 decodes to the replacement character.
+        texts = [
+            word.removeprefix("##") if pieces else self.decode([number])
+            for number, word in enumerate(words)
+        ]
+        begins = [
+            not (word.startswith("##") if pieces else scripts.inside(text[:1]))
+            or scripts.unspaced(text[:1])
+            or (text[:1] == "\N{REPLACEMENT CHARACTER}" and scripts.unspaced_byte(word[:1]))
+            for word, text in zip(words, texts, strict=True)
+        ]
+        goes_on = [
+            (pieces or scripts.inside(text[-1:]) or text == " ") and not scripts.unspaced(text[-1:])
+            for text in texts
+        ]
         edges = torch.tensor([begins, goes_on])
         special = list(self.special_ids)
         edges[0, special], edges[1, special] = True, False
@@ -172,8 +196,3 @@ class Text(Modality):
     def describe(self) -> dict[str, Any]:
         """Return what is needed to rebuild this modality."""
         return {"kind": self.name, **self.config.model_dump()}
-
-
-def _inside(letter: str) -> bool:
-    """Return whether a letter is part of a word."""
-    return letter.isalnum() or letter == "\N{REPLACEMENT CHARACTER}"

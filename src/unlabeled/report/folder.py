@@ -50,7 +50,7 @@ class Folder:
 
     @property
     def kind(self) -> str:
-        """Return the kind of data, ``image`` or ``text``."""
+        """Return the kind of data, one of `kinds.KINDS`."""
         return str(self.info.get("kind") or self.config.get("data", {}).get("kind") or "image")
 
     @property

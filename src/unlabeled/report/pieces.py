@@ -77,16 +77,19 @@ GENERATIONS = Wanted(
 )  # fmt: skip
 
 
+_SAW = {"image": [VIEWS], "text": [FILLS]}
+_SAW_BY_METHOD = {"gpt": [GENERATIONS], "mae": [VIEWS, MASKS]}
+_LEARNED = {"image": [NEIGHBOURS, PATCHES, MAP], "text": [NEIGHBOURS]}
+
+
 def saw(kind: str, method: str) -> list[Wanted]:
     """Return the parts that show what this kind of run saw."""
-    if kind == "text":
-        return [GENERATIONS] if method == "gpt" else [FILLS]
-    return [VIEWS, MASKS] if method == "mae" else [VIEWS]
+    return _SAW_BY_METHOD.get(method) or _SAW.get(kind, [])
 
 
 def learned(kind: str) -> list[Wanted]:
     """Return the parts that show what this kind of run learned."""
-    return [NEIGHBOURS] if kind == "text" else [NEIGHBOURS, PATCHES, MAP]
+    return _LEARNED.get(kind, [])
 
 
 def missing(folder: Path, kind: str, method: str, step: int) -> list[str]:

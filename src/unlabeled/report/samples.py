@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unlabeled.errors import UnlabeledError
+from unlabeled.kinds import part
 from unlabeled.report import folder
 from unlabeled.report.pieces import missing
 
@@ -52,16 +53,7 @@ def draw_samples(
 
 
 def _drawers(run: Run, kind: str, step: int) -> Drawers:
-    made: Any
-    if kind == "image":
-        from unlabeled.report.image_samples import ImageSamples
-
-        made = ImageSamples(run, step)
-    else:
-        from unlabeled.report.text_samples import TextSamples
-
-        made = TextSamples(run, step)
-    drawers: Drawers = made.drawers()
+    drawers: Drawers = part(kind, "samples")(run, step).drawers()
     return drawers
 
 

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from unlabeled import kinds
 from unlabeled.errors import UsageError, nearest
 from unlabeled.journal import write_json
 from unlabeled.runs import Lock
-from unlabeled.transfer import baselines, label_curve, schema, splits, table, verdict
+from unlabeled.transfer import baselines, label_curve, public, schema, splits, table, verdict
 from unlabeled.transfer.metrics import headline
-from unlabeled.transfer.readings import NAMES, Frozen, Reading, Search, Trained
+from unlabeled.transfer.readings import NAMES, Frozen, Reading, Search, Trained, name_of
 from unlabeled.transfer.splits import Material
 from unlabeled.transfer.study import Store, Study
 from unlabeled.transfer.training import LIGHT, Classifier
@@ -47,6 +49,7 @@ def evaluate(
     draws: int = 5,
     seed: int = 0,
     arms: Sequence[str] | None = None,
+    against: Sequence[str] = (),
     minutes: float | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -65,6 +68,8 @@ def evaluate(
         draws: draws of each count.
         seed: of split and draws.
         arms: readings to make; None makes all.
+        against: public weights as further readings: folders, packages, or names in the hub's
+            local cache (see `public.resolve`).
         minutes: after which no further network is trained; None is no limit.
         console: where the table is printed; None prints nothing.
 
@@ -73,6 +78,7 @@ def evaluate(
     """
     started = time.monotonic()
     _check_arms(arms)
+    weights = [public.resolve(given) for given in against]
     if quick:
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
     most = max(counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
@@ -81,10 +87,11 @@ def evaluate(
         per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST, seed=seed,
     )  # fmt: skip
     grid = _grid(material, counts, quick)
+    chosen = _chosen(readings(run, material, quick, seed), arms)
     lock = Lock(run.folder / "evaluate")
     try:
         study = Study(
-            material, _chosen(readings(run, material, quick, seed), arms), grid, draws, seed,
+            material, chosen | _public(weights, material), grid, draws, seed,
             headline(material.y_test, len(material.classes)),
             Store(run.folder / "evaluate", _key(run, material, quick, seed)),
             minutes, _teller(console),
@@ -111,6 +118,16 @@ def _chosen(found: Mapping[str, Reading], arms: Sequence[str] | None) -> dict[st
     if not chosen:
         raise UsageError(f"None of {', '.join(arms or ())} fits this kind of data.")
     return chosen
+
+
+def _public(weights: Sequence[public.Public], material: Material) -> dict[str, Reading]:
+    """Return one reading of each public weights: logistic regression on frozen features."""
+
+    def plain(one: public.Public) -> baselines.Plain:
+        train, test = one.features(material.train), one.features(material.test)
+        return baselines.Plain(train, test, whiten=True)
+
+    return {one.reading: Frozen(material, partial(plain, one)).probe for one in weights}
 
 
 def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list[int]:
@@ -171,17 +188,22 @@ def readings(run: Run, material: Material, quick: bool, seed: int) -> dict[str, 
 def _plain(
     run: Run, material: Material, quick: bool, seed: int
 ) -> dict[str, Callable[[], baselines.Plain]]:
-    if run.config.data.kind == "text":
-        texts = splits.pool_texts(run, MOST_TEXTS_QUICK if quick else MOST_TEXTS, seed)
-        return baselines.for_text(material.train, material.test, texts)
-    pool = splits.pool_sample(run, MOST_POOL_QUICK if quick else MOST_POOL, seed)
-    return baselines.for_images(material.train, material.test, pool)
+    kind = run.config.data.kind
+    pool: Any
+    if kinds.strings(kind):
+        pool = splits.pool_texts(run, MOST_TEXTS_QUICK if quick else MOST_TEXTS, seed)
+    else:
+        pool = splits.pool_sample(run, MOST_POOL_QUICK if quick else MOST_POOL, seed)
+    found: dict[str, Callable[[], baselines.Plain]] = kinds.part(kind, "baselines")(
+        material.train, material.test, pool
+    )
+    return found
 
 
 def search_of(run: Run, quick: bool) -> Search:
     """Return what is tried in training: the method's own view first, then a light one."""
     views: tuple[View, ...] = (PLAIN,)
-    if run.config.data.kind == "image":
+    if not kinds.strings(run.config.data.kind):
         views = (own_view(run), LIGHT)
     if quick:
         return Search(views[:1], rates=(1e-3,), lengths=(1.0,), epochs=10, fewest=60, most=200)
@@ -264,7 +286,7 @@ def _teller(console: Console | None) -> Callable[[label_curve.Row], None]:
     def tell(row: label_curve.Row) -> None:
         if row.seconds > 2:
             console.print(
-                f"{NAMES[row.reading]}, {row.labels_per_class} labels a class, draw "
+                f"{name_of(row.reading)}, {row.labels_per_class} labels a class, draw "
                 f"{row.draw + 1}: {row.score:.3f} ({row.seconds:.0f} s)",
                 highlight=False,
             )

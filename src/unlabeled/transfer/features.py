@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unlabeled import rng
-from unlabeled.device import autocast, device, fast_bf16
+from unlabeled.device import autocast, device, fast_bf16, keep_memory
 from unlabeled.errors import DataError
+from unlabeled.kinds import strings
 from unlabeled.modalities.base import Modality
 from unlabeled.types import PLAIN, View
 
@@ -55,7 +56,7 @@ class Inputs:
         self.modality = modality
         self.bad: list[tuple[str, str]] = []
         self.texts: list[str] = []
-        self._source = source
+        self.source = source
         self._raws: dict[int, Any] = {}
         self._room = RAW_BYTES
         kept: list[int] = []
@@ -70,7 +71,7 @@ class Inputs:
                 continue
             kept.append(int(index))
         self.indices = np.array(kept, dtype=np.int64)
-        if modality.name == "text":
+        if strings(modality.name):
             self.texts = [self._raws[index] for index in kept]
             self._plain = encode_documents(modality, self.texts, length)[None]
         else:
@@ -80,7 +81,7 @@ class Inputs:
         """Return a sample decoded; documents stay strings."""
         if index in self._raws:
             return self._raws[index]
-        payload = self._source.payload(index)
+        payload = self.source.payload(index)
         raw = payload if isinstance(payload, str) else self.modality.read(payload)
         self._room -= getattr(raw, "nbytes", 0)
         if self._room > 0:
@@ -103,7 +104,7 @@ class Inputs:
     def plain(self, rows: NDArray[np.int64] | slice) -> Tensor:
         """Return the undistorted inputs of an encoder, (B, ...)."""
         cuts = self._plain[:, torch.as_tensor(rows) if not isinstance(rows, slice) else rows]
-        if self.modality.name == "text":
+        if strings(self.modality.name):
             return trim(cuts[0])
         return self.modality.distort(cuts, PLAIN, torch.zeros(cuts.shape[1], dtype=torch.int64))[0]
 
@@ -115,7 +116,7 @@ class Inputs:
             view: what is shown of them; its count is 1.
             keys: (B,) what the randomness of each comes from.
         """
-        if self.modality.name == "text":
+        if strings(self.modality.name):
             return self.plain(rows)
         cuts = [
             self.modality.cut(self._read(int(self.indices[row])), view, rng.generator(int(key)))
@@ -199,6 +200,7 @@ def of_inputs(
     encoder: nn.Module, inputs: Inputs, batch_size: int = 256, precision: str | None = None
 ) -> NDArray[np.float32]:
     """Return the features of `inputs`, (N, D)."""
+    keep_memory()
     where = device()
     was_training = encoder.training
     encoder.to(where).eval()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unlabeled.data.labels import read_labelled
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
+from unlabeled.kinds import strings
 from unlabeled.transfer import splits
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.metrics import accuracy, macro_f1
@@ -99,7 +100,7 @@ def finetune(
 
     def start(rows: NDArray[np.int64], draw: int) -> nn.Module:
         encoder = run.encoder()
-        if run.config.data.kind == "text":
+        if strings(run.config.data.kind):
             return _for_text(encoder, run.modality(), classes, seed)
         model = Classifier(encoder, encoder.dim, len(classes))
         model.start_from(frozen.fitted(rows, draw), frozen.scaler)
@@ -251,7 +252,7 @@ def load(run: Run) -> tuple[nn.Module, list[str]]:
             f"{run.folder} has no classifier yet. Make one with "
             f"`unlabeled finetune {run.folder} --labels FILE`."
         )
-    if run.config.data.kind == "text":
+    if strings(run.config.data.kind):
         from transformers import AutoModelForSequenceClassification
 
         full = AutoModelForSequenceClassification.from_pretrained(

@@ -16,6 +16,7 @@ from unlabeled.data.find import Source
 from unlabeled.data.labels import Labels, read_labelled
 from unlabeled.data.split import digest
 from unlabeled.errors import DataError, UsageError
+from unlabeled.kinds import strings
 from unlabeled.modalities.base import Modality
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.label_curve import hold_out
@@ -165,7 +166,7 @@ def _cut(run: Run, found: Part, seed: int) -> tuple[Part, Part, str]:
     """Set a test part aside: what pre-training never saw where that is enough, else a quarter."""
     y = found.labels.y
     enough = max(200, 10 * len(found.labels.classes))
-    if found.source.fingerprint == run.source().fingerprint and run.config.data.kind == "image":
+    if found.source.fingerprint == run.source().fingerprint and not strings(run.config.data.kind):
         mask = np.isin(found.labels.indices, run.held_out_indices())
         whole = found.labels.group is None and len(np.unique(y[~mask])) == len(np.unique(y))
         if mask.sum() >= enough and whole:
@@ -233,7 +234,7 @@ def _seen(run: Run, tested: Part) -> int:
 
 def pool_indices(run: Run) -> NDArray[np.int64]:
     """Return which samples of the source were pre-trained on (text: all, rows are not samples)."""
-    if run.config.data.kind == "image":
+    if not strings(run.config.data.kind):
         return run.pool_indices()
     return np.arange(len(run.source()))
 

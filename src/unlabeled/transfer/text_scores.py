@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unlabeled import device, rng
 from unlabeled.data.ngram import baselines
 from unlabeled.data.tokens import TokenRows
 from unlabeled.journal import write_json
+from unlabeled.kinds import strings
 from unlabeled.method import Method
 from unlabeled.runs import INFO, Run
 from unlabeled.types import Batch
@@ -37,7 +39,7 @@ def evaluate_tokens(
     ``nats_per_special``. Rows are read one by one with no context from the row before.
 
     Args:
-        method: gpt or bert, as trained.
+        method: one with `scores`, as trained.
         rows: held-out rows.
         batch_size: rows at a time; changes nothing.
         precision: ``fp32`` or ``bf16``.
@@ -46,13 +48,13 @@ def evaluate_tokens(
     Returns:
         ``nats_per_token``, ``accuracy``, ``targets``; for a generator ``bits_per_byte``, for a
         masked model ``pseudo_bits_per_byte`` (what a token costs given both sides under one frozen
-        mask, for every token: comparable between masked models only).
+        mask, for every token: comparable between masked models only); for a detector the shares
+        ``replaced``, ``caught`` (of the replaced) and ``accused`` (of the others).
     """
     count = len(rows) if limit is None else min(limit, len(rows))
     where = next(method.parameters()).device
     special = torch.tensor(list(_special(method)), device=where)
-    sums = np.zeros(3)
-    extra = np.zeros(2)
+    sums, extra = np.zeros(5), np.zeros(2)
     training = method.training
     method.eval()
     for start in range(0, count, batch_size):
@@ -62,10 +64,16 @@ def evaluate_tokens(
         with device.autocast(precision, where):
             nats, targets, right = method.scores(Batch({"plain": x[None]}, keys))  # type: ignore[operator]
         text = ~torch.isin(targets, special)
-        sums += [float(nats[text].double().sum()), int(text.sum()), int(right[text].sum())]
+        sums += [float(nats[text].double().sum()), *_counts(targets[text], right[text])]
         extra += [float(nats[~text].double().sum()), int((~text).sum())]
     method.train(training)
     return _summary(method, rows, count, sums.tolist(), extra.tolist())
+
+
+def _counts(targets: Tensor, right: Tensor) -> list[int]:
+    """Count targets, those that are right, those that are 1, and those that are both."""
+    ones = targets == 1
+    return [len(targets), int(right.sum()), int(ones.sum()), int((ones & right).sum())]
 
 
 def _special(method: Any) -> tuple[int, ...]:
@@ -84,16 +92,29 @@ def _summary(
         "rows": count,
         "context": rows.length,
     }
+    if method.scored == "replaced":
+        found |= _detection(sums[1:])
     if extra[1]:
         found["nats_per_special"] = extra[0] / extra[1]
     # A part of the rows is taken to hold its share of the bytes.
     bytes_seen = rows.num_bytes * min(1.0, count * rows.length / max(rows.num_tokens, 1))
-    if method.needs == "causal":
+    if method.scored == "text":
         found["bits_per_byte"] = sums[0] / math.log(2) / max(bytes_seen, 1)
-    else:
+    elif method.scored == "hidden":
         ordinary = rows.num_tokens - _num_special(method, rows)
         found["pseudo_bits_per_byte"] = nats * ordinary / math.log(2) / max(rows.num_bytes, 1)
     return found
+
+
+def _detection(counts: list[float]) -> dict[str, float]:
+    """Return what share of tokens was replaced, and how often the encoder said so."""
+    total, right, ones, caught = counts
+    accused = (total - ones) - (right - caught)
+    return {
+        "replaced": ones / max(total, 1),
+        "caught": caught / max(ones, 1),
+        "accused": accused / max(total - ones, 1),
+    }
 
 
 def _num_special(method: Method, rows: TokenRows) -> int:
@@ -108,7 +129,7 @@ def score_run(run: Run) -> list[str]:
     Returns:
         Sentences for a person; none for a run of images, or where nothing is held out.
     """
-    if run.config.data.kind != "text" or not len(run.rows("held_out")):
+    if not strings(run.config.data.kind) or not len(run.rows("held_out")):
         return []
     limit = -(-MOST_TOKENS // run.rows("held_out").length)
     found = evaluate_tokens(
@@ -117,14 +138,26 @@ def score_run(run: Run) -> list[str]:
     plain = baselines(run.folder / "tokens")
     figures = {name: round(value, 4) for name, value in plain.get("bits_per_byte", {}).items()}
     write_json(run.folder / INFO, {**run.info, "held_out": found, "baselines": figures})
-    if "bits_per_byte" not in found:
-        return [
-            f"Held-out text: {found['accuracy']:.1%} of hidden tokens guessed, "
-            f"{found['nats_per_token']:.3f} nats each."
-        ]
+    if method.scored != "text":
+        return [_words(method.scored, found)]
     own, best = found["bits_per_byte"], plain["best"]
     worse = "better than" if own < figures[best] else "no better than"
     return [
         f"Held-out text: {own:.3f} bits per byte, {worse} the best plain baseline "
         f"({best}: {figures[best]:.3f}; xz: {figures['xz']:.3f})."
     ]
+
+
+def _words(scored: str, found: dict[str, Any]) -> str:
+    """Say what the figures of held-out text mean."""
+    if scored == "replaced":
+        return (
+            f"Held-out text: {found['replaced']:.1%} of the tokens were replaced; "
+            f"{found['caught']:.1%} of them were caught and {found['accused']:.1%} of the others "
+            f"accused ({found['nats_per_token']:.3f} nats each)."
+        )
+    what = "hidden tokens guessed" if scored == "hidden" else "tokens written right"
+    return (
+        f"Held-out text: {found['accuracy']:.1%} of {what}, "
+        f"{found['nats_per_token']:.3f} nats each."
+    )

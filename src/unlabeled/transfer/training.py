@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unlabeled import rng
-from unlabeled.device import autocast, device
+from unlabeled.device import autocast, device, keep_memory
+from unlabeled.kinds import strings
 from unlabeled.transfer.features import Inputs, best_precision
 from unlabeled.transfer.probe import Probe, Scaler
 from unlabeled.types import PLAIN, View
@@ -145,9 +146,10 @@ def train(
         seed: of the order, the views and dropout.
         stops: steps after which to yield; the last step by default.
     """
+    keep_memory()
     where, wanted = device(), sorted(set(stops or [recipe.steps]))
     model.to(where)
-    if inputs.modality.name == "image":
+    if not strings(inputs.modality.name):
         model.to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).eval()
     optimiser = torch.optim.AdamW(

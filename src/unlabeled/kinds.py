@@ -1,0 +1,123 @@
+"""The table of kinds of data: one line a kind, and where its parts are.
+
+Imports nothing heavy, so that a wrong path or kind is answered at once. Nothing else in the
+package asks for a kind by name; what differs between kinds is a column of this table, or stands
+in one of the modules that it names.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a kind, and the modules that hold its parts.
+
+    Args:
+        plural: what its samples are called.
+        files: what its files are called.
+        suffixes: endings of its files.
+        columns: names of table columns that hold its samples, likeliest first.
+        method: what is chosen where no method is asked for, and why.
+        network: the encoder that is named where one is refused.
+        modality: ``module:Class``.
+        encoders: module with ``build`` and ``load``.
+        choices: ``module:function`` that fills in what was not asked for.
+        look: ``module:function`` that opens a few samples, from which choices are made.
+        inspection: ``module:Class`` that gathers figures for `inspect`.
+        baselines: ``module:function`` that returns plain features to compare with.
+        samples: ``module:Class`` that draws pictures for the report.
+        strings: whether items are strings, whose tokens are packed into rows; items of other
+            kinds are encoded bytes, each of which is a sample.
+    """
+
+    plural: str
+    files: str
+    suffixes: frozenset[str]
+    columns: tuple[str, ...]
+    method: tuple[str, str]
+    network: str
+    modality: str
+    encoders: str
+    choices: str
+    look: str
+    inspection: str
+    baselines: str
+    samples: str
+    strings: bool = False
+
+
+IMAGE = frozenset(
+    {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".apng"}
+)
+TEXT = frozenset({".txt", ".text", ".md", ".rst"})
+TABLE = frozenset({".parquet", ".csv", ".tsv", ".jsonl", ".ndjson"})
+_WORDS = ("review", "sentence", "abstract", "message")
+_PATHS = ("file", "path", "file_name", "filename")
+
+KINDS: Mapping[str, Kind] = {
+    "image": Kind(
+        plural="images",
+        files="images",
+        suffixes=IMAGE,
+        columns=("image", "images", "img", "picture", "photo", *_PATHS),
+        method=("simclr", "learns most on a small budget; see docs/results.md"),
+        network="timm:vit_tiny_patch16_224, timm:deit_small_patch16_224",
+        modality="unlabeled.modalities.image:Image",
+        encoders="unlabeled.encoders.vision",
+        choices="unlabeled.choices.image:choose",
+        look="unlabeled.look:images",
+        inspection="unlabeled.data.inspect:Images",
+        baselines="unlabeled.transfer.baselines:for_images",
+        samples="unlabeled.report.image_samples:ImageSamples",
+    ),
+    "text": Kind(
+        plural="documents",
+        files="text files",
+        suffixes=TEXT,
+        columns=("text", "content", "body", "document", *_WORDS),
+        method=("bert", "features for labels; choose gpt to generate"),
+        network="hf:bert-mini, hf:gpt2-mini",
+        modality="unlabeled.modalities.text:Text",
+        encoders="unlabeled.encoders.language",
+        choices="unlabeled.choices.text:choose",
+        look="unlabeled.look:documents",
+        inspection="unlabeled.data.inspect:Documents",
+        baselines="unlabeled.transfer.baselines:for_text",
+        samples="unlabeled.report.text_samples:TextSamples",
+        strings=True,
+    ),
+}  # fmt: skip
+
+NAMES = tuple(KINDS)
+ENCODED = tuple(name for name in NAMES if not KINDS[name].strings)
+"""Kinds whose items are encoded bytes; the first is what bytes hold where nothing speaks."""
+
+
+def listing(word: str = "and") -> str:
+    """Return the names of all kinds, as in a sentence.
+
+    >>> listing("or").startswith("image")
+    True
+    """
+    return f"{', '.join(NAMES[:-1])} {word} {NAMES[-1]}"
+
+
+def strings(kind: str) -> bool:
+    """Return whether items of a kind are strings, whose tokens are packed into rows."""
+    return KINDS[kind].strings
+
+
+def part(kind: str, name: str) -> Any:
+    """Import a part of a kind: a module, or what ``module:attribute`` names.
+
+    >>> part("text", "modality").__name__
+    'Text'
+    """
+    module, _, attribute = str(getattr(KINDS[kind], name)).partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
