@@ -13,6 +13,8 @@ from torch import Tensor
 from unlabeled.nn.contrast import nt_xent
 from unlabeled.nn.distill import distill, sharpen
 from unlabeled.nn.gather import gather_rows, sum_over_ranks
+from unlabeled.nn.koleo import koleo
+from unlabeled.nn.sigreg import draw_lines, sigreg
 from unlabeled.nn.sinkhorn import sinkhorn
 
 Losses = dict[str, Callable[[Tensor, Tensor], Tensor]]
@@ -51,11 +53,23 @@ def spread(weight: Tensor, views: Tensor) -> Tensor:
     return gather_rows(views[0] @ weight).var(0).sum()
 
 
+def lejepa(weight: Tensor, views: Tensor) -> Tensor:
+    """Compare the cloud of all ranks' projections with a Gaussian."""
+    return sigreg(views @ weight, draw_lines(0, 8, 16))
+
+
+def spread_out(weight: Tensor, views: Tensor) -> Tensor:
+    """Push each feature from its nearest neighbour on any rank."""
+    return koleo(views[0] @ weight)
+
+
 LOSSES: Losses = {
     "simclr": simclr,
     "dino": dino,
     "sinkhorn": sinkhorn_targets,
     "spread": spread,
+    "sigreg": lejepa,
+    "koleo": spread_out,
 }
 
 

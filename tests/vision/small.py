@@ -29,6 +29,7 @@ def method(name: str, kind: str = "vit", **options: Any) -> Method:
     small = {
         "simclr": {"hidden_dim": 32, "out_dim": 16},
         "mae": {"decoder_heads": 1, "decoder_depth": 1},
+        "lejepa": {"hidden_dim": 32, "out_dim": 8, "lines": 32},
         "dino": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
     }[name]
     found = load(name)
