@@ -48,6 +48,14 @@ def evaluate(
         str | None, typer.Option(metavar="TIME", help="Train no further network after this time.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the draws.")] = 0,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Public weights to compare with: a local folder of timm or transformers, an "
+            "installed package that holds one, or org/name in the hub's local cache.",
+        ),
+    ] = None,
 ) -> None:
     """Say with a few labels whether it helped.
 
@@ -60,9 +68,11 @@ def evaluate(
     labels = checks.labels(labels, folder, label_column)
     if test is not None:
         test = checks.labels(test, folder, label_column)
+    checks.weights(against or ())
     judge(
         folder,
         labels,
+        against=against or (),
         quick=quick,
         counts=numbers,
         draws=draws,

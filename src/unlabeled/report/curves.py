@@ -87,6 +87,8 @@ class Saved:
 
 def reading_name(reading: str) -> str:
     """Return what a reader calls a reading."""
+    if reading.startswith("public-"):
+        return f"{reading.removeprefix('public-').rpartition('-')[0]} (public)"
     return READINGS.get(reading, reading.replace("_", " "))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from unlabeled.transfer import baselines, knn, probe
+from unlabeled.transfer import baselines, knn, probe, public
 from unlabeled.transfer.features import Inputs, of_inputs
 from unlabeled.transfer.training import Recipe, scores, train
 from unlabeled.types import View
@@ -34,9 +34,22 @@ NAMES = {
     "histogram": "histograms + LR",
     "tfidf": "TF-IDF + LR",
     "lsa": "LSA + LR",
+    "logmel": "log-mel statistics + LR",
+    "mfcc": "MFCC statistics + LR",
 }
 OURS = ("knn", "probe", "finetune")
-PLAIN = ("pca", "histogram", "tfidf", "lsa")
+PLAIN = ("pca", "histogram", "tfidf", "lsa", "logmel", "mfcc")
+
+
+def name_of(reading: str) -> str:
+    """Return what a person calls a reading."""
+    return public.title(reading) if public.is_public(reading) else NAMES.get(reading, reading)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return readings in the order of `NAMES`, public weights last."""
+    places = {name: i for i, name in enumerate(NAMES)}
+    return sorted(names, key=lambda name: (places.get(name, len(places)), name))
 
 
 class Known(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from unlabeled.transfer.readings import NAMES
+from unlabeled.transfer.readings import name_of
 
 
 def cell(part: Mapping[str, Any] | None) -> str:
@@ -37,7 +37,7 @@ def table(results: Mapping[str, Any]) -> Table:
         shown.add_column(str(count), justify="right")
     parts = {(row["reading"], row["labels_per_class"]): row for row in results["summary"]}
     for reading in dict.fromkeys(row["reading"] for row in results["summary"]):
-        name = NAMES.get(reading, reading)
+        name = name_of(reading)
         shown.add_row(name, *(cell(parts.get((reading, count))) for count in counts))
     return shown
 
@@ -45,8 +45,7 @@ def table(results: Mapping[str, Any]) -> Table:
 def lines(results: Mapping[str, Any]) -> list[str]:
     """Return what is said below the table."""
     found = [
-        f"Labels saved with {part['ours']} a class against {NAMES.get(rival, rival)}: "
-        f"{part['text']}"
+        f"Labels saved with {part['ours']} a class against {name_of(rival)}: {part['text']}"
         for rival, part in results["labels_saved"].items()
     ]
     return [*found, results["verdict"]]

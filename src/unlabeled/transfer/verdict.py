@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from unlabeled.transfer import stats
 from unlabeled.transfer.label_curve import Row
-from unlabeled.transfer.readings import NAMES, OURS, PLAIN
+from unlabeled.transfer.public import is_public
+from unlabeled.transfer.readings import OURS, PLAIN, in_order, name_of
 
 Key = tuple[str, int, int]
 
@@ -50,9 +51,8 @@ class Evidence:
         return np.stack([self.scores[reading, count, draw] for draw in chosen])
 
     def readings(self) -> list[str]:
-        """Return which readings have rows, in the order of `NAMES`."""
-        there = {name for name, _, _ in self.rows}
-        return [name for name in NAMES if name in there]
+        """Return which readings have rows, ours first."""
+        return in_order({name for name, _, _ in self.rows})
 
     def best(self, among: Sequence[str]) -> str | None:
         """Return the reading that is best on the validation part, of those with all rows."""
@@ -90,7 +90,7 @@ def summary(evidence: Evidence) -> list[dict[str, Any]]:
             found.append(
                 {
                     "reading": reading,
-                    "name": NAMES[reading],
+                    "name": name_of(reading),
                     "labels_per_class": count,
                     "mean": part.mean,
                     "low": None if part.low is None else max(0.0, part.low),
@@ -208,19 +208,17 @@ def sentence(
     """Return the verdict in one sentence."""
     if not differences:
         return "Nothing was compared, so whether pre-training helped is not known."
-    name = NAMES[ours]
+    name = name_of(ours)
     worst = min(differences, key=lambda rival: differences[rival].mean)
     gap = differences[worst]
     points = f"{_percent(abs(gap.mean))} points{_range(gap)}"
     if given == DID_NOT_HELP:
         plain = "plain features are better: " if worst in PLAIN else ""
-        return (
-            f"Pre-training did not help: {plain}{NAMES[worst]} beats {name} by {points} on average."
-        )
+        return f"Pre-training did not help: {plain}{name_of(worst)} beats {name} by {points} on average."
     if given == UNCLEAR:
         side = "above" if gap.mean >= 0 else "below"
         return (
-            f"No clear difference: {name} is {points} {side} {NAMES[worst]} on average, "
+            f"No clear difference: {name} is {points} {side} {name_of(worst)} on average, "
             "which these draws and test samples cannot tell from none."
         )
     if "scratch" in savings:
@@ -230,7 +228,7 @@ def sentence(
     else:
         tail = " Training from scratch was not measured."
     return (
-        f"Pre-training helped: {name} is {points} above {NAMES[worst]}, its closest rival, "
+        f"Pre-training helped: {name} is {points} above {name_of(worst)}, its closest rival, "
         f"on average.{tail}"
     )
 
@@ -247,7 +245,7 @@ def judge(evidence: Evidence) -> dict[str, Any]:
     """Return summary, labels saved, differences, grade and verdict, as results.json holds them."""
     ours = evidence.best(OURS)
     found: dict[str, Any] = {"summary": summary(evidence), "ours": ours}
-    rivals = [name for name in RIVALS if evidence.counts(name)]
+    rivals = [n for n in (*RIVALS, *filter(is_public, evidence.readings())) if evidence.counts(n)]
     pairs = {r: difference(evidence, ours, r) for r in rivals} if ours is not None else {}
     differences = {rival: pair for rival, pair in pairs.items() if pair is not None}
     savings: dict[str, Any] = {}
@@ -261,10 +259,34 @@ def judge(evidence: Evidence) -> dict[str, Any]:
                     for count in evidence.counts(rival)
                     if count in evidence.counts(ours)
                 ]
-    given = grade(differences)
+    without = {rival: gap for rival, gap in differences.items() if not is_public(rival)}
+    given = grade(without)
     return found | {
         "labels_saved": savings,
         "differences": {rival: vars(pair) for rival, pair in differences.items()},
         "grade": given,
-        "verdict": sentence(given, ours or "", differences, savings),
+        "verdict": sentence(given, ours or "", without, savings)
+        + beside_public(ours or "", differences),
     }
+
+
+def beside_public(ours: str, differences: Mapping[str, stats.Interval]) -> str:
+    """Return a sentence about the best public weights; they do not touch the grade.
+
+    Whether pre-training on these data helped is one question, whether there is something better
+    to begin with is another.
+    """
+    gaps = {rival: gap for rival, gap in differences.items() if is_public(rival)}
+    if not gaps:
+        return ""
+    best = min(gaps, key=lambda rival: gaps[rival].mean)
+    gap = gaps[best]
+    points = f"{_percent(abs(gap.mean))} points{_range(gap)}"
+    if gap.high is not None and gap.high < 0:
+        return (
+            f" Public weights are better still: {name_of(best)} is {points} above "
+            f"{name_of(ours)}; use them, or start from them with --init."
+        )
+    if gap.low is not None and gap.low > 0:
+        return f" It is also {points} above {name_of(best)}."
+    return f" {name_of(best)} cannot be told apart from it ({points})."
