@@ -116,6 +116,7 @@ class Health:
     ) -> list[str]:
         """Return the sentences that hold now; collapse needs `PATIENCE` checks in a row."""
         self.first = self.first or reading
+        loss = parts.get("nats", loss)  # where the loss is a sum of which one part is of tokens
         signs = {
             "point": self._one_point(reading, parts),
             "uniform": self._uniform(parts),

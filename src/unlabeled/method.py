@@ -37,6 +37,9 @@ class Method(nn.Module):
             any subset of tokens: a transformer), ``causal`` or ``bidirectional`` attention.
         couples_samples: whether the loss of a sample depends on the others in the batch, so
             that accumulating gradients over micro-batches would change the method.
+        scored: what the figures of `scores`, if there is one, are of: ``text`` (every token given
+            those before it), ``hidden`` (tokens given both sides), ``replaced`` (whether tokens
+            are the originals), ``rebuilt`` (what a decoder writes given a spoiled text).
         recipe: what the method's paper says of the optimiser, as `OptimConfig` values.
     """
 
@@ -44,6 +47,7 @@ class Method(nn.Module):
     modalities: ClassVar[tuple[str, ...]] = ("image",)
     needs: ClassVar[Need] = "feature"
     couples_samples: ClassVar[bool] = False
+    scored: ClassVar[Literal["", "text", "hidden", "replaced", "rebuilt"]] = ""
     recipe: ClassVar[Mapping[str, Any]] = {}
 
     encoder: nn.Module

@@ -85,7 +85,7 @@ class Loss(NamedTuple):
         parts: detached scalars for the journal. Some are read by name: `targets` (how many
             targets the mean was taken over, where samples differ in it) by the loop;
             `projection_spread` (see `health.spread`), `entropy` (nats, of the mean target
-            distribution) and `target_entropy` (nats, mean over samples) by health.
+            distribution) and `target_entropy` (nats, mean over samples).
     """
 
     total: Tensor

@@ -52,6 +52,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nnclr": {"encoder": NARROW, "method": {"queue": 24}},
     "gpt": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},
     "bert": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
+    "electra": {"encoder": {"name": "hf:electra-1x32h2"}, "method": {}},
 }
 IMAGE = {"size": 16, "channels": 3, "mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0.3], "blur": False}
 TEXT = {"tokenizer": "char", "vocab_size": 200, "length": 32}
@@ -60,7 +61,7 @@ TEXT = {"tokenizer": "char", "vocab_size": 200, "length": 32}
 def small_config(method: str, data: Path, **loop: Any) -> RunConfig:
     """Return the configuration of a run of seconds."""
     small = SMALL[method]
-    text = method in ("gpt", "bert")
+    text = small["encoder"]["name"].startswith("hf:")
     steps = {"steps": 24, "batch": 8, "save_steps": 5, "log_steps": 1, "health_steps": 6, "seed": 3}
     return config.build(
         {

@@ -11,13 +11,21 @@ import transformers
 from torch import Tensor
 
 from unlabeled.config import EncoderConfig, TextConfig
-from unlabeled.encoders import language
+from unlabeled.encoders import families, language
 from unlabeled.encoders import load as load_encoder
 from unlabeled.errors import ConfigError, UsageError
 from unlabeled.nn import attention
 from unlabeled.nn.attention import Layout, attend
 
-NAMES = ["hf:bert-2x32h2", "hf:modernbert-3x32h2", "hf:gpt2-2x32h2", "hf:llama-2x32h2"]
+NAMES = [
+    "hf:bert-2x32h2",
+    "hf:modernbert-3x32h2",
+    "hf:roberta-2x32h2",
+    "hf:electra-2x256h2",
+    "hf:gpt2-2x32h2",
+    "hf:llama-2x32h2",
+    "hf:qwen3-2x32h2",
+]
 
 
 def build(name: str, length: int = 64) -> language.Language:
@@ -34,7 +42,7 @@ def packed() -> Tensor:
     documents = torch.zeros(3, 64, dtype=torch.long)
     documents[1, 5:], documents[1, 40:] = 1, 2
     documents[2, 30:], documents[2, 50:] = 1, -1
-    ids = torch.randint(0, 50, (3, 64), generator=torch.Generator().manual_seed(1))
+    ids = torch.randint(2, 50, (3, 64), generator=torch.Generator().manual_seed(1))
     return torch.stack([ids, documents], 1)
 
 
@@ -87,7 +95,7 @@ def test_bf16_attention_is_close(name: str) -> None:
     documents = packed()[:, 1]
     query, key, value = (torch.randn(3, 2, 64, 16) for _ in range(3))
     layout = Layout.of(documents)
-    causal = "gpt" in name or "llama" in name
+    causal = any(family in name for family in families.CAUSAL)
     exact = attend(query, key, value, layout, causal=causal)
     with torch.autocast("cpu", torch.bfloat16):
         near = attend(query, key, value, layout, causal=causal)
@@ -110,7 +118,7 @@ def test_tokens_at_places_are_the_tokens(name: str) -> None:
     encoder, x = build(name), packed()
     where = torch.tensor([3, 64, 100, 150])
     torch.testing.assert_close(
-        encoder.tokens_at(x, where), encoder.tokens(x).flatten(0, 1)[where], atol=1e-6, rtol=1e-5
+        encoder.tokens_at(x, where), encoder.tokens(x).flatten(0, 1)[where], atol=5e-6, rtol=1e-5
     )
 
 

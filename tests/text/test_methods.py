@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.text.sources import batch_of, method_of
 from unlabeled.errors import ConfigError
-from unlabeled.nn.token_masks import choose_tokens, choose_words
+from unlabeled.nn.token_masks import choose_tokens, choose_words, word_starts
 from unlabeled.rng import uniform
 from unlabeled.types import Batch
 
@@ -183,7 +183,7 @@ def test_gpt_scores_no_target_across_documents(bpe: Any) -> None:
 def test_masks_are_eighty_ten_ten(wordpiece: Any) -> None:
     _, _, text, _ = wordpiece
     method = method_of("bert", BERTS[0], text)
-    first = int(method.ordinary[0])
+    first = int(method.hiding.ordinary[0])
     ids = torch.full((2000, 40), first)
     ids[:, 0], ids[:, 39] = text.opens[0], text.closes[0]
     x = torch.stack([ids, torch.zeros_like(ids)], 1)
@@ -200,7 +200,7 @@ def test_masks_are_eighty_ten_ten(wordpiece: Any) -> None:
     assert ((observed - expected) ** 2 / expected).sum() < 13.8  # chi-square, 2 degrees, 0.1 %
     drawn = got[(got != text.mask_id)]
     assert not torch.isin(drawn, torch.tensor(list(text.special_ids))).any()
-    assert len(drawn.unique()) > 0.9 * len(method.ordinary)
+    assert len(drawn.unique()) > 0.9 * len(method.hiding.ordinary)
     where = chosen.float().mean(0)[1:39]
     assert (where - 6 / 38).abs().max() < 0.04
 
@@ -240,7 +240,8 @@ def test_whole_words_are_hidden_together() -> None:
     free = torch.ones_like(begins)
     free[:, [0, 20, 59]] = False
     documents = (torch.arange(60) >= 20).long().expand(64, 60)
-    chosen = choose_words(uniform(torch.arange(64), 60), free, begins, documents, 0.15)
+    starts = word_starts(begins, free, documents)
+    chosen = choose_words(uniform(torch.arange(64), 60), free, starts, 0.15)
     assert (chosen.sum(1) >= 1).all()
     assert chosen.sum(1).float().mean() > 7
     starts = begins | ~free

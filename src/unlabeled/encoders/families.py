@@ -8,6 +8,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from unlabeled.errors import ConfigError
 from unlabeled.nn.attention import Layout
 
 
@@ -22,10 +23,20 @@ class Family(NamedTuple):
 FAMILIES = {
     "bert": Family("BertConfig", "BertModel", "BertForMaskedLM"),
     "modernbert": Family("ModernBertConfig", "ModernBertModel", "ModernBertForMaskedLM"),
+    "roberta": Family("RobertaConfig", "RobertaModel", "RobertaForMaskedLM"),
+    "electra": Family("ElectraConfig", "ElectraModel", "ElectraForMaskedLM"),
     "gpt2": Family("GPT2Config", "GPT2Model", "GPT2LMHeadModel"),
     "llama": Family("LlamaConfig", "LlamaModel", "LlamaForCausalLM"),
+    "qwen3": Family("Qwen3Config", "Qwen3Model", "Qwen3ForCausalLM"),
 }
-CAUSAL = frozenset({"gpt2", "llama"})
+CAUSAL = frozenset({"gpt2", "llama", "qwen3"})
+LEARNED = frozenset({"bert", "roberta", "electra", "gpt2"})
+"""Families with a table of positions."""
+_OF_BERT = frozenset({"bert", "roberta", "electra"})
+POOLERLESS: dict[str, dict[str, Any]] = dict.fromkeys(
+    ("bert", "roberta"), {"add_pooling_layer": False}
+)
+"""What keeps a family from adding a layer that no pretext task here trains."""
 _DROPOUTS = (
     "hidden_dropout_prob", "attention_probs_dropout_prob", "embd_pdrop", "resid_pdrop",
     "attn_pdrop", "attention_dropout", "embedding_dropout", "mlp_dropout",
@@ -51,21 +62,26 @@ def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, len
         "bos_token_id": None,
         "eos_token_id": None,
     }
-    if family == "bert":
+    if family in _OF_BERT:
         options |= {"intermediate_size": 4 * width}
     elif family == "gpt2":  # the same function as the default, in one kernel instead of eight
         options |= {"activation_function": "gelu_pytorch_tanh"}
-    elif family in ("modernbert", "llama"):  # gated: two thirds of 4 x width, in whole 32s
+    elif family in ("modernbert", "llama", "qwen3"):  # gated: two thirds of 4 x width, in whole 32s
         options |= {"intermediate_size": 32 * -(-8 * width // 96)}
-    if family == "modernbert":
+    if family == "electra":  # as its small model: tokens are looked up in a narrower table
+        options |= {"embedding_size": min(width, 128)}
+    elif family == "roberta":  # positions are counted from the padding's id
+        options |= {"pad_token_id": 1, "max_position_embeddings": length + 2, "type_vocab_size": 1}
+    elif family == "qwen3":
+        options |= {"num_key_value_heads": heads, "head_dim": width // heads}
+    elif family == "modernbert":
         options |= {"cls_token_id": None, "sep_token_id": None}
     config = getattr(transformers, names.config)(**options)
     for name in _DROPOUTS:
         if hasattr(config, name):
             setattr(config, name, 0.0)
-    extra = {"add_pooling_layer": False} if family == "bert" else {}
-    model = getattr(transformers, names.bare)(config, **extra)
-    if family == "llama":
+    model = getattr(transformers, names.bare)(config, **POOLERLESS.get(family, {}))
+    if family in ("llama", "qwen3"):
         _scale_residuals(model, layers)
     return model
 
@@ -85,10 +101,12 @@ def without_dropout(model: nn.Module) -> None:
             module.attention_dropout = 0.0  # type: ignore[assignment]
 
 
-def embed(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
-    """Return embeddings with positions where the family adds them here, (B, T, D)."""
+def lookup(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
+    """Return embeddings with positions where the family adds them here, (B, T, E)."""
     kind = model.config.model_type
-    if kind == "bert":
+    if kind == "roberta":
+        positions = positions + model.embeddings.padding_idx + 1
+    if kind in _OF_BERT:
         found: Tensor = model.embeddings(input_ids=ids, position_ids=positions)
     elif kind == "gpt2":
         found = model.drop(model.wte(ids) + model.wpe(positions))
@@ -97,6 +115,31 @@ def embed(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
     else:
         found = model.embed_tokens(ids)
     return found
+
+
+def embed(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
+    """Return what the stack begins with, (B, T, D): `lookup` in the stack's width."""
+    found = lookup(model, ids, positions)
+    project = getattr(model, "embeddings_project", None)
+    return found if project is None else torch.as_tensor(project(found))
+
+
+def set_padding(model: Any, number: int) -> None:
+    """Write the id of padding where positions are counted from it (RoBERTa).
+
+    Raises:
+        ConfigError: the table of positions is too short for it.
+    """
+    model.config.pad_token_id = number
+    if model.config.model_type != "roberta":
+        return
+    room = model.config.max_position_embeddings - number - 1
+    if room < 1:
+        raise ConfigError(
+            f"roberta counts positions from the id of padding, which is {number} in this "
+            "tokenizer, and has no position left. Use hf:bert or a tokenizer trained here."
+        )
+    model.embeddings.padding_idx = number
 
 
 def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -> Tensor:
@@ -110,10 +153,9 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
             alone, and (S, D) returned.
     """
     kind = model.config.model_type
-    layers = {"bert": lambda: model.encoder.layer, "gpt2": lambda: model.h}
-    stack = layers.get(kind, lambda: model.layers)()
     options: dict[str, Any] = {"layout": layout}
-    if kind == "bert" and torch.is_autocast_enabled(x.device.type):
+    stack = _stack(model)
+    if kind in _OF_BERT and torch.is_autocast_enabled(x.device.type):
         # One cast here instead of one before each product. Its stream is normalised after every
         # sum, so rounding does not add up as it would in the other families.
         x = x.to(torch.get_autocast_dtype(x.device.type))
@@ -121,7 +163,7 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
     if kind == "modernbert":
         names = set(model.config.layer_types)
         turns = {name: model.rotary_emb(x, layout.positions, name) for name in names}
-    elif kind == "llama":
+    elif kind in ("llama", "qwen3"):
         options["position_embeddings"] = model.rotary_emb(x, layout.positions)
     for layer in stack[:-1] if where is not None else stack:
         if turns:
@@ -131,8 +173,18 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
         if turns:
             options["position_embeddings"] = turns[stack[-1].attention_type]
         x = _LAST[kind](stack[-1], x, where, options)
-    norm = {"gpt2": "ln_f", "modernbert": "final_norm", "llama": "norm"}.get(kind)
+    norm = _NORMS.get(kind)
     return torch.as_tensor(getattr(model, norm)(x)) if norm else x
+
+
+_NORMS = {"gpt2": "ln_f", "modernbert": "final_norm", "llama": "norm", "qwen3": "norm"}
+
+
+def _stack(model: Any) -> Any:
+    kind = model.config.model_type
+    if kind in _OF_BERT:
+        return model.encoder.layer
+    return model.h if kind == "gpt2" else model.layers
 
 
 def _at(x: Tensor, where: Tensor) -> Tensor:
@@ -156,8 +208,7 @@ def _whole_last(layer: Any, x: Tensor, where: Tensor, options: dict[str, Any]) -
 
 
 _LAST = {
-    "bert": _bert_last,
+    **dict.fromkeys(_OF_BERT, _bert_last),
     "modernbert": _modernbert_last,
-    "gpt2": _whole_last,
-    "llama": _whole_last,
+    **dict.fromkeys(CAUSAL, _whole_last),
 }

@@ -1,9 +1,9 @@
 """Encoders of text from transformers, by family and size, through embed, blocks and pool.
 
-``hf:bert-mini``, ``hf:gpt2-4x128h4`` (layers x width, heads): families bert, modernbert, gpt2
-and llama. Weights are fresh or from a local folder; nothing is downloaded. Folders are the
-library's own: `AutoModel` and, with the head of a method, `AutoModelForMaskedLM` or
-`AutoModelForCausalLM` open them.
+``hf:bert-mini``, ``hf:gpt2-4x128h4`` (layers x width, heads): families bert, roberta, electra,
+modernbert, gpt2, llama and qwen3. Weights are fresh or from a local folder; nothing is
+downloaded. Folders are the library's own: `AutoModel` and, with the head of a method,
+`AutoModelForMaskedLM` or `AutoModelForCausalLM` open them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from unlabeled.modalities.text import Text
 from unlabeled.nn import attention
 from unlabeled.nn.attention import Layout
 from unlabeled.nn.precision import full
-from unlabeled.nn.token_head import TokenHead
+from unlabeled.nn.token_head import Detector, TokenHead
 from unlabeled.tensors import check_file
 
 SIZES = {
@@ -67,9 +67,12 @@ class Language(Encoder):
         self.name = f"hf:{self.family}-{config.num_hidden_layers}x{self.dim}"
         self.causal = self.family in CAUSAL
         self.vocab_size = int(config.vocab_size)
-        learned = self.family in ("bert", "gpt2")
+        learned = self.family in families.LEARNED
         self.max_length = int(config.max_position_embeddings) if learned else None
+        if self.family == "roberta":
+            self.max_length = config.max_position_embeddings - model.embeddings.padding_idx - 1
         self._head: list[TokenHead] = []
+        self._detector: list[Detector] = []
 
     def layout(self, x: Tensor) -> Layout:
         """Return where documents lie in (B, 2 or more, T)."""
@@ -84,6 +87,10 @@ class Language(Encoder):
                 f"{self.max_length} positions. Cut documents to modality.length={self.max_length}."
             )
         return families.embed(self.model, x[:, 0], layout.positions)
+
+    def lookup(self, x: Tensor, layout: Layout) -> Tensor:
+        """Return the embeddings of tokens before they get the stack's width, (B, T, E)."""
+        return families.lookup(self.model, x[:, 0], layout.positions)
 
     def blocks(self, tokens: Tensor, layout: Any = None) -> Tensor:
         """Let tokens attend inside their documents; without a layout a row is one document."""
@@ -130,15 +137,22 @@ class Language(Encoder):
             self._head = [TokenHead(full)]
         return self._head[0]
 
-    def _full_model(self) -> Any:
+    def add_detector(self) -> Detector:
+        """Return a fresh head that judges tokens; `save` writes it where the family has one."""
+        self._detector = self._detector or [Detector(self.dim)]
+        return self._detector[0]
+
+    def _full_model(self, kind: str | None = None) -> Any:
         """Return the library's model with a head, around this model."""
-        kind = FAMILIES[self.family].headed
+        kind = kind or FAMILIES[self.family].headed
         full = getattr(transformers, kind)(copy.deepcopy(self.model.config))
         setattr(full, full.base_model_prefix, self.model)
         return full
 
     def set_special_ids(self, text: Text) -> None:
         """Write the tokenizer's special ids into the config, where `generate` looks for them."""
+        if text.pad_id is not None:
+            families.set_padding(self.model, text.pad_id)
         ids = {"pad": text.pad_id, "eos": text.eos_id, "bos": text.opens[0] if text.opens else None}
         for role, number in ids.items():
             setattr(self.model.config, f"{role}_token_id", number)
@@ -152,6 +166,10 @@ class Language(Encoder):
             for name, part in self._head[0].parts.items():
                 setattr(model, name, part)
             model.tie_weights()
+        elif self._detector and self.family == "electra":
+            with torch.device("meta"):
+                model = self._full_model("ElectraForPreTraining")
+            model.discriminator_predictions = self._detector[0]
         config = model.config
         model.config = copy.deepcopy(config)
         model.config._attn_implementation = None
@@ -244,7 +262,7 @@ def load(folder: Path, head: bool = False) -> Language:
         check_file(path)
     headed = head and FAMILIES[family].headed in info.get("architectures", [])
     kind = FAMILIES[family].headed if headed else FAMILIES[family].bare
-    options = {"add_pooling_layer": False} if kind == "BertModel" else {}
+    options = {} if headed else families.POOLERLESS.get(family, {})
     with _quiet():
         model: Any = getattr(transformers, kind).from_pretrained(
             str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32, **options

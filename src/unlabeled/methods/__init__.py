@@ -29,6 +29,8 @@ METHODS: dict[str, str] = {
     "nnclr": "unlabeled.methods.nnclr:NNCLR",
     "gpt": "unlabeled.methods.gpt:GPT",
     "bert": "unlabeled.methods.bert:BERT",
+    "electra": "unlabeled.methods.electra:ELECTRA",
+    "apc": "unlabeled.methods.apc:APC",
 }
 
 

@@ -3,7 +3,9 @@
 Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers", NAACL 2019,
 arXiv:1810.04805.
 
-Of the chosen tokens 80 % become the mask, 10 % a random ordinary token, 10 % stay; masks are
+What is hidden are tokens, whole words, n-grams of words (ALBERT, arXiv:1909.11942: P(n) ~ 1/n, at
+most 3) or spans of words (SpanBERT, arXiv:1907.10529: geometric, at most 10, each replaced in one
+way). Of the chosen tokens 80 % become the mask, 10 % a random ordinary token, 10 % stay; masks are
 drawn anew every epoch. Every row has a target, special tokens are neither chosen nor drawn, and
 logits are computed at chosen tokens only.
 
@@ -16,20 +18,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from unlabeled.encoders.base import Encoder
-from unlabeled.errors import ConfigError
 from unlabeled.method import Method, MethodConfig
-from unlabeled.methods.fit import require_attention
+from unlabeled.methods.fit import require_attention, require_mask
 from unlabeled.modalities.base import Modality
 from unlabeled.nn.token_head import Scores, cross_entropy
-from unlabeled.nn.token_masks import choose_tokens, choose_words
-from unlabeled.rng import uniform
+from unlabeled.nn.hiding import Hiding
 from unlabeled.types import Batch, Loss
 
 
@@ -38,6 +38,7 @@ class BERT(Method):
 
     modalities = ("text",)
     needs = "bidirectional"
+    scored = "hidden"
     recipe: ClassVar[Mapping[str, Any]] = {
         "name": "muon",
         "lr": 2e-3,
@@ -56,33 +57,22 @@ class BERT(Method):
         mask_ratio: float = Field(0.15, gt=0, lt=1, description="share of tokens that are guessed")
         mask: float = Field(0.8, ge=0, le=1, description="share of those that become the mask")
         random: float = Field(0.1, ge=0, le=1, description="share that becomes a random token")
-        whole_words: bool = Field(False, description="choose whole words instead of tokens")
+        unit: Literal["token", "word", "ngram", "span"] = Field(
+            "token", description="hide tokens, whole words, n-grams or spans of words"
+        )
 
     def __init__(self, config: Config, encoder: Encoder, modality: Modality) -> None:
         super().__init__()
         require_attention("bert", encoder, causal=False)
         text: Any = modality
         library: Any = encoder
-        if text.mask_id is None:
-            raise ConfigError(
-                "bert needs a mask token and this tokenizer has none. Train one "
-                "(modality.tokenizer=wordpiece or bpe), or use method gpt."
-            )
+        require_mask("bert", modality)
         self.config = config
         self.encoder: Encoder = encoder
         library.set_special_ids(text)
-        self.mask_id, self.vocab_size = int(text.mask_id), int(text.vocab_size)
-        self.special_ids = text.special_ids
+        self.vocab_size, self.special_ids = int(text.vocab_size), text.special_ids
+        self.hiding = Hiding(text, config.unit, config.mask, config.random)
         self.head = library.add_head()
-        special = torch.zeros(self.vocab_size, dtype=torch.bool)
-        special[list(text.special_ids)] = True
-        self.special: Tensor
-        self.ordinary: Tensor
-        self.edges: Tensor
-        self.register_buffer("special", special, persistent=False)
-        self.register_buffer("ordinary", (~special).nonzero().flatten(), persistent=False)
-        edges = text.word_edges() if config.whole_words else special[:0]
-        self.register_buffer("edges", edges, persistent=False)
 
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the mean cross-entropy of all chosen tokens in the batch, in nats."""
@@ -108,22 +98,8 @@ class BERT(Method):
 
     def hide(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return ids with chosen tokens hidden, and which were chosen, both (B, T)."""
-        ids, documents = x[:, 0], x[:, 1]
-        free = (documents >= 0) & ~self.special[ids]
-        noise = uniform(keys, ids.shape[1], salt=1)
-        if self.config.whole_words:
-            begins = self.edges[0][ids]
-            begins[:, 1:] |= ~self.edges[1][ids[:, :-1]]
-            chosen = choose_words(noise, free, begins, documents, self.config.mask_ratio)
-        else:
-            chosen = choose_tokens(noise, free, self.config.mask_ratio)
-        draw = uniform(keys, ids.shape[1], salt=2)
-        word = (uniform(keys, ids.shape[1], salt=3) * len(self.ordinary)).long()
-        swapped = torch.where(
-            draw < self.config.mask + self.config.random, self.ordinary[word], ids
-        )
-        swapped = torch.where(draw < self.config.mask, self.mask_id, swapped)
-        return torch.where(chosen, swapped, ids), chosen
+        hidden, chosen = self.hiding(x, keys, self.config.mask_ratio)
+        return hidden, chosen
 
     def chance(self, batch_size: int) -> float:
         """Return ln K."""

@@ -46,6 +46,22 @@ def require_tiles(encoder: Any, modality: Any, view: View) -> None:
         )
 
 
+def require_frames(method: str, encoder: Encoder, causal: bool) -> None:
+    """Refuse an encoder that does not read log-mel frames, or sees too much or too little of them.
+
+    Raises:
+        ConfigError: names what would work.
+    """
+    if hasattr(encoder, "stacked") and encoder.causal == causal:
+        return
+    wanted = "see only what came before" if causal else "see both sides"
+    fitting = "hf:llama-4x192h3, hf:gpt2-mini" if causal else "hf:modernbert-4x192h3, hf:bert-mini"
+    raise ConfigError(
+        f"{method} needs an encoder of log-mel frames whose tokens {wanted}, and '{encoder.name}' "
+        f"is none. Choose encoder.name from {fitting}, ... with modality.form=frames."
+    )
+
+
 def require_attention(method: str, encoder: Encoder, causal: bool) -> None:
     """Refuse an encoder whose tokens see too much or too little.
 

@@ -33,6 +33,7 @@ class GPT(Method):
 
     modalities = ("text",)
     needs = "causal"
+    scored = "text"
     recipe: ClassVar[Mapping[str, Any]] = {
         "name": "muon",
         "lr": 3e-3,

@@ -27,8 +27,11 @@ class Scores(NamedTuple):
 HEADS = {
     "bert": ("cls",),
     "modernbert": ("head", "decoder"),
+    "roberta": ("lm_head",),
+    "electra": ("generator_predictions", "generator_lm_head"),
     "gpt2": ("lm_head",),
     "llama": ("lm_head",),
+    "qwen3": ("lm_head",),
 }
 """The modules, in order, that turn tokens into logits in the library's model with a head."""
 
@@ -50,6 +53,26 @@ class TokenHead(nn.Module):
         for name in self.names:
             tokens = self.parts[name](tokens)
         return tokens
+
+
+class Detector(nn.Module):
+    """Says of each token whether it was replaced; named as in `ElectraForPreTraining`.
+
+    Args:
+        dim: D, width of the tokens.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dense, self.dense_prediction = nn.Linear(dim, dim), nn.Linear(dim, 1)
+        for layer in (self.dense, self.dense_prediction):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return logits of being replaced, (..., D) -> (...)."""
+        logits: Tensor = self.dense_prediction(F.gelu(self.dense(tokens)))
+        return logits.squeeze(-1)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:

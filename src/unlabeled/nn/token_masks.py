@@ -33,9 +33,21 @@ def choose_tokens(noise: Tensor, free: Tensor, ratio: float) -> Tensor:
     return chosen & free
 
 
-def choose_words(
-    noise: Tensor, free: Tensor, begins: Tensor, documents: Tensor, ratio: float
-) -> Tensor:
+def word_starts(begins: Tensor, free: Tensor, documents: Tensor) -> Tensor:
+    """Return which tokens begin a word when words end with their document.
+
+    Args:
+        begins: (B, T) bool, tokens that begin a word by themselves.
+        free: (B, T) bool; what is not free stands alone.
+        documents: (B, T) document numbers.
+    """
+    starts = begins | ~free
+    starts[:, 0] = True
+    starts[:, 1:] |= (documents[:, 1:] != documents[:, :-1]) | ~free[:, :-1]
+    return starts
+
+
+def choose_words(noise: Tensor, free: Tensor, starts: Tensor, ratio: float) -> Tensor:
     """Choose whole words until the share of tokens is used up.
 
     Words that would overdraw it are left out, except the first, so that no row is without a
@@ -44,22 +56,81 @@ def choose_words(
     Args:
         noise: (B, T) in [0, 1); a word has the noise of its first token.
         free: (B, T) bool, tokens that may be chosen.
-        begins: (B, T) bool, tokens that begin a word.
-        documents: (B, T) document numbers; a word ends with its document.
+        starts: (B, T) bool, see `word_starts`.
         ratio: share of the free tokens.
 
     Returns:
         (B, T) bool.
     """
-    length = noise.shape[1]
-    index = torch.arange(length, device=noise.device)
-    begins = begins | ~free
-    begins[:, 0] = True
-    begins[:, 1:] |= documents[:, 1:] != documents[:, :-1]
-    first = torch.where(begins, index, 0).cummax(1).values  # (B, T) first token of the word
+    index = torch.arange(noise.shape[1], device=noise.device)
+    first = torch.where(starts, index, 0).cummax(1).values  # (B, T) first token of the word
     order = noise.masked_fill(~free, 2.0).gather(1, first).sort(dim=1, stable=True).indices
     rank = torch.empty_like(order).scatter_(1, order, index.expand_as(order).contiguous())
     last = torch.zeros_like(rank).scatter_reduce_(1, first, rank, "amax").gather(1, first)
     least = torch.zeros_like(rank).scatter_reduce_(1, first, rank, "amin", include_self=False)
     fits = last < _budget(free, ratio)
     return (fits | (least.gather(1, first) == 0)) & free
+
+
+def choose_spans(
+    noise: Tensor, lengths: Tensor, free: Tensor, starts: Tensor, documents: Tensor, ratio: float
+) -> Tensor:
+    """Choose runs of whole words until the share of tokens is used up.
+
+    Words are tried as beginnings in the order of their noise. A run ends with its document and
+    where another one lies; one that would overdraw the share is cut after its last word that
+    fits. The first run of a row keeps its first word whatever it costs.
+
+    Args:
+        noise: (B, T) in [0, 1).
+        lengths: (B, T) int, words in the run that would begin at a token, >= 1.
+        free: (B, T) bool, tokens that may be chosen.
+        starts: (B, T) bool, see `word_starts`.
+        documents: (B, T) document numbers.
+        ratio: share of the free tokens.
+
+    Returns:
+        (B, T) int64: the number of the run from 1, 0 where nothing is chosen.
+    """
+    word, budget = starts.long().cumsum(1), _budget(free, ratio)
+    candidate = starts & free
+    order = noise.masked_fill(~candidate, 2.0).sort(dim=1, stable=True).indices
+    runs = torch.zeros_like(word)
+    for turn in range(int(candidate.sum(1).max())):
+        used = (runs > 0).sum(1, keepdim=True)
+        if bool((used >= budget).all()):
+            break
+        anchor = order[:, turn : turn + 1]  # (B, 1)
+        begin, end = word.gather(1, anchor), (word + lengths).gather(1, anchor)
+        allowed = free & (runs == 0) & (documents == documents.gather(1, anchor))
+        asked = (word >= begin) & (word < end)
+        reached = asked & ((asked & ~allowed).long().cumsum(1) == 0)
+        over = reached & (used + reached.long().cumsum(1) > budget)
+        limit = word.masked_fill(~over, word.shape[1] + 1).amin(1, keepdim=True)
+        limit = torch.where(used == 0, limit.maximum(begin + 1), limit)
+        taken = reached & (word < limit) & candidate.gather(1, anchor)
+        runs = runs + taken * (turn + 1)
+    return runs
+
+
+def geometric_lengths(noise: Tensor, chance: float, longest: int) -> Tensor:
+    """Return lengths with P(n) proportional to (1 - chance)^(n - 1) for n = 1 ... longest.
+
+    SpanBERT (Joshi et al. 2020, arXiv:1907.10529, section 3.1): 0.2 and 10, 3.8 on average.
+    """
+    shares = (1 - chance) ** torch.arange(longest, dtype=torch.float64, device=noise.device)
+    return _drawn(noise, shares)
+
+
+def harmonic_lengths(noise: Tensor, longest: int) -> Tensor:
+    """Return lengths with P(n) proportional to 1/n for n = 1 ... longest.
+
+    ALBERT (Lan et al. 2020, arXiv:1909.11942, equation of section 4.1): 3.
+    """
+    shares = 1 / torch.arange(1, longest + 1, dtype=torch.float64, device=noise.device)
+    return _drawn(noise, shares)
+
+
+def _drawn(noise: Tensor, shares: Tensor) -> Tensor:
+    edges = (shares / shares.sum()).cumsum(0)[:-1]
+    return 1 + torch.bucketize(noise.double(), edges, right=True)

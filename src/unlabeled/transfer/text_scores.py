@@ -131,9 +131,12 @@ def score_run(run: Run) -> list[str]:
     """
     if not strings(run.config.data.kind) or not len(run.rows("held_out")):
         return []
+    method = run.method()
+    if not method.scored:
+        return []
     limit = -(-MOST_TOKENS // run.rows("held_out").length)
     found = evaluate_tokens(
-        run.method(), run.rows("held_out"), precision=run.config.loop.precision, limit=limit
+        method, run.rows("held_out"), precision=run.config.loop.precision, limit=limit
     )
     plain = baselines(run.folder / "tokens")
     figures = {name: round(value, 4) for name, value in plain.get("bits_per_byte", {}).items()}
