@@ -10,6 +10,8 @@ in the step. Run it on an otherwise idle machine.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +23,7 @@ from transformers import ViTMAEConfig, ViTMAEForPreTraining
 from unlabeled.config import EncoderConfig, OptimConfig
 
 
-def peer(path: Path, batch: int, workers: int, heads: int, depth: int) -> Arm:
+def peer(path: Path, batch: int, workers: int, heads: int, depth: int) -> Callable[[], float]:
     torch.manual_seed(0)
     config = ViTMAEConfig(
         hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768,
@@ -50,9 +52,19 @@ def peer(path: Path, batch: int, workers: int, heads: int, depth: int) -> Arm:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        return float(loss)
+        loss.item()
+        return batch
 
-    return Arm("transformers, plain loop", step)
+    return step
+
+
+def unlabeled(path: Path, batch: int, heads: int, depth: int) -> Ours:
+    return Ours(
+        path, "mae", {"decoder_heads": heads, "decoder_depth": depth},
+        EncoderConfig(name="timm:vit_tiny_patch16_224", patch=4),
+        OptimConfig(name="adamw", lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),
+        batch,
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -65,14 +77,15 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=4, help="of the decoder, 32 wide each")
     parser.add_argument("--depth", type=int, default=2, help="of the decoder")
     args = parser.parse_args()
-    ours = Ours(
-        args.data, "mae", {"decoder_heads": args.heads, "decoder_depth": args.depth},
-        EncoderConfig(name="timm:vit_tiny_patch16_224", patch=4),
-        OptimConfig(name="adamw", lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    decoder = (args.heads, args.depth)
+    other = Arm("transformers, plain loop", peer, args.data, args.batch, args.workers, *decoder)
+    compare(
+        other,
+        partial(unlabeled, args.data, args.batch, *decoder),
         args.batch,
-    )  # fmt: skip
-    other = peer(args.data, args.batch, args.workers, args.heads, args.depth)
-    compare(other, ours, args.batch, args.steps, args.rounds)
+        args.steps,
+        args.rounds,
+    )
 
 
 if __name__ == "__main__":

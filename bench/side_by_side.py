@@ -1,16 +1,19 @@
-"""Two training steps, a peer's and ours, timed in turns in one process.
+"""Two training steps, a peer's and ours, timed in turns.
 
 A step is everything from stored images to moved weights. Turns alternate, so that a machine that
-slows down slows both; figures are medians over the rounds.
+slows down slows both; figures are medians over the rounds. Each side has a process of its own,
+with the memory allocator as its program leaves it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +37,49 @@ MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
 """Of CIFAR-10."""
 
 
-@dataclass
 class Arm:
-    """One side of a comparison.
+    """One side of a comparison, in a process of its own, so that neither changes the other's.
 
     Args:
         name: printed.
-        step: trains on the next batch and returns the loss.
+        make: called in the process; returns the step, which trains on the next batch and returns
+            how many samples or tokens it used.
+        args: of `make`.
     """
 
-    name: str
-    step: Callable[[], float]
+    def __init__(self, name: str, make: Callable[..., Callable[[], float]], *args: object) -> None:
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, make, args), daemon=True)
+        self._process.start()
+
+    def run(self, steps: int) -> float:
+        """Take steps; returns samples or tokens a second."""
+        self._ours.send(steps)
+        amount, seconds = self._ours.recv()
+        return float(amount / seconds)
+
+
+def _serve(pipe: Connection, make: Callable[..., Callable[[], float]], args: object) -> None:
+    step = make(*args)
+    with contextlib.suppress(EOFError):  # the comparison is over
+        while True:
+            steps = pipe.recv()
+            start = time.perf_counter()
+            amount = sum(step() for _ in range(steps))
+            pipe.send((amount, time.perf_counter() - start))
+
+
+def rates(arms: Sequence[Arm], steps: int, rounds: int) -> list[list[float]]:
+    """Run arms in turns; returns the rates of each, a round an entry."""
+    found: list[list[float]] = [[] for _ in arms]
+    for arm in arms:
+        arm.run(1)
+    for _ in range(rounds):
+        for arm, mine in zip(arms, found, strict=True):
+            mine.append(arm.run(steps))
+    return found
 
 
 class Ours:
@@ -55,6 +90,7 @@ class Ours:
         optim: OptimConfig, batch: int, size: int = 32,
     ) -> None:  # fmt: skip
         torch.manual_seed(0)
+        device.keep_memory()
         image = ImageConfig(size=size, mean=MEAN, std=STD, blur=False)
         self.modality = Image(image, patch=encoder.patch or 8)
         found = load(name)
@@ -91,7 +127,7 @@ class Ours:
         names = ("views", "forward", "backward", "optimiser")
         for part, start, stop in zip(names, times, times[1:], strict=False):
             self.spent[part] = self.spent.get(part, 0.0) + stop - start
-        return float(loss)
+        return float(loss.detach())
 
     def flops(self) -> int:
         """Count the operations of the products in a step, forward and backward."""
@@ -132,33 +168,42 @@ def bf16_peak(size: int = 4096, repeats: int = 5) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def compare(peer: Arm, ours: Ours, batch: int, steps: int, rounds: int) -> None:
+def compare(peer: Arm, make: Callable[[], Ours], batch: int, steps: int, rounds: int) -> None:
     """Run both arms in turns and print the table."""
-    arms = [peer, Arm("unlabeled", ours.step)]
-    for arm in arms:
-        arm.step()
-    ours.spent.clear()
-    rates: dict[str, list[float]] = {arm.name: [] for arm in arms}
-    for _ in range(rounds):
-        for arm in arms:
-            start = time.perf_counter()
-            for _ in range(steps):
-                arm.step()
-            rates[arm.name].append(batch * steps / (time.perf_counter() - start))
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    for name, values in rates.items():
+    arms = [peer, Arm("unlabeled", _counted, make, batch)]
+    found = rates(arms, steps, rounds)
+    medians = [statistics.median(values) for values in found]
+    for arm, median, values in zip(arms, medians, found, strict=True):
         spread = f"{min(values):.0f} to {max(values):.0f}"
-        print(f"{name:32} {medians[name]:8.1f} images/s   ({spread}, {rounds} rounds)")
-    print(f"ratio {medians['unlabeled'] / medians[peer.name]:.2f}")
-    peak, work = bf16_peak(), ours.flops()
-    reached = work * medians["unlabeled"] / batch
-    print(
-        f"our step: {work / 1e9:.0f} GFLOP, {reached / 1e9:.0f} GFLOP/s, "
-        f"{reached / peak:.0%} of the {peak / 1e9:.0f} that a bf16 product reaches"
-    )
-    total = sum(ours.spent.values())
-    print(", ".join(f"{part} {seconds / total:.0%}" for part, seconds in ours.spent.items()))
+        print(f"{arm.name:32} {median:8.1f} images/s   ({spread}, {rounds} rounds)")
+    print(f"ratio {medians[1] / medians[0]:.2f}")
+    account(make(), medians[1] / batch, steps)
     load = os.getloadavg()[0]
     print(
         f"{torch.get_num_threads()} threads, load {load:.1f} at the end; torch {torch.__version__}"
     )
+
+
+def _counted(make: Callable[[], Ours], batch: int) -> Callable[[], float]:
+    ours = make()
+
+    def step() -> float:
+        ours.step()
+        return batch
+
+    return step
+
+
+def account(ours: Ours, steps_a_second: float, steps: int) -> None:
+    """Print what share of the machine's products a step reaches, and where its time goes."""
+    peak, reached = bf16_peak(), ours.flops() * steps_a_second
+    print(
+        f"our step: {reached / steps_a_second / 1e9:.0f} GFLOP, {reached / 1e9:.0f} GFLOP/s, "
+        f"{reached / peak:.0%} of the {peak / 1e9:.0f} that a bf16 product reaches"
+    )
+    ours.step()
+    ours.spent.clear()
+    for _ in range(steps):
+        ours.step()
+    total = sum(ours.spent.values())
+    print(", ".join(f"{part} {seconds / total:.0%}" for part, seconds in ours.spent.items()))

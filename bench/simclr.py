@@ -10,6 +10,8 @@ beforehand; ours are decoded in the step. Run it on an otherwise idle machine.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +26,7 @@ from torch.utils.data import DataLoader
 from unlabeled.config import EncoderConfig, OptimConfig
 
 
-def lightly(path: Path, batch: int, workers: int) -> Arm:
+def lightly(path: Path, batch: int, workers: int) -> Callable[[], float]:
     torch.manual_seed(0)
     resnet = ResNetGenerator("resnet-18")
     features = nn.Sequential(*list(resnet.children())[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -50,9 +52,19 @@ def lightly(path: Path, batch: int, workers: int) -> Arm:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        return float(loss)
+        loss.item()
+        return batch
 
-    return Arm("lightly, plain loop", step)
+    return step
+
+
+def unlabeled(path: Path, batch: int) -> Ours:
+    return Ours(
+        path, "simclr", {},
+        EncoderConfig(name="timm:resnet18", small_stem=True),
+        OptimConfig(name="sgd", lr=0.06 * batch / 128, weight_decay=5e-4),
+        batch,
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -63,13 +75,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=0, help="of the peer's loader")
     args = parser.parse_args()
-    ours = Ours(
-        args.data, "simclr", {},
-        EncoderConfig(name="timm:resnet18", small_stem=True),
-        OptimConfig(name="sgd", lr=0.06 * args.batch / 128, weight_decay=5e-4),
-        args.batch,
-    )  # fmt: skip
-    compare(lightly(args.data, args.batch, args.workers), ours, args.batch, args.steps, args.rounds)
+    peer = Arm("lightly, plain loop", lightly, args.data, args.batch, args.workers)
+    ours = partial(unlabeled, args.data, args.batch)
+    compare(peer, ours, args.batch, args.steps, args.rounds)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def build(config: RunConfig, folder: Path, data: Prepared) -> State:
         ConfigError: the configuration cannot be run.
     """
     torch.set_num_threads(config.loop.threads)
+    device.keep_memory()
     where = device.device()
     method = build_method(config, data.modality).to(where)
     if config.loop.channels_last:

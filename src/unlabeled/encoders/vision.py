@@ -39,6 +39,7 @@ class ImageEncoder(Encoder):
     def __init__(self, blueprint: Blueprint, model: nn.Module, pretrained: bool) -> None:
         super().__init__()
         self.blueprint, self.pretrained = blueprint, pretrained
+        self.modality = blueprint.kind
         self.model: Any = model
         self.name = f"timm:{blueprint.architecture}"
         width: Any = getattr(model, "head_hidden_size", None) or model.num_features
@@ -89,6 +90,13 @@ class ImageEncoder(Encoder):
         for block in self.model.blocks:
             tokens = block(tokens) if seen is None else block(tokens, attn_mask=seen)
             yield tokens
+
+    def feature_and_patches(
+        self, x: Tensor, hidden: Tensor | None = None, token: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the feature (B, D) and what became of each patch (B, N, D); see `embed`."""
+        tokens = self.blocks(self.embed(x, hidden, token))
+        return self.pool(tokens), tokens[:, self.num_prefix :]
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Reduce tokens to timm's feature before a classifier, (B, N, D) -> (B, D)."""
