@@ -27,7 +27,7 @@ class DataConfig(_Frozen):
     """Which samples are pre-trained on."""
 
     path: str = Field(description="folder, file (parquet, csv, jsonl, txt list) or hf://dataset")
-    kind: Literal["image", "text"] = Field(description="what the samples are")
+    kind: Literal["image", "text", "audio"] = Field(description="what the samples are")
     column: str | None = Field(None, description="column of a table that holds the samples")
     held_out: float = Field(
         0.05, ge=0, lt=1, description="share of samples kept out of pre-training"
@@ -61,6 +61,22 @@ class TextConfig(_Frozen):
     split: Literal["document", "tail"] = Field(
         "document", description="hold out whole documents, or the tail of the text"
     )
+
+
+class AudioConfig(_Frozen):
+    """How recordings are read."""
+
+    form: Literal["frames", "spectrogram", "wave"] = Field(
+        "frames", description="log-mel frames, a square log-mel image, or samples"
+    )
+    rate: int = Field(16000, ge=1000, le=192_000, description="samples a second, resampled to")
+    channel: int | None = Field(None, ge=0, description="which is heard; all are mixed if absent")
+    seconds: float = Field(1.0, gt=0, le=120, description="length of what an encoder sees")
+    shortest: float = Field(0.05, ge=0, description="shorter recordings are refused, in seconds")
+    mels: int = Field(80, ge=8, le=256, description="bands of a log-mel frame")
+    scale: Literal["kaldi", "slaney"] = Field("kaldi", description="Kaldi's bands or librosa's")
+    mean: float = Field(-4.27, description="of log-mel values over all recordings")
+    std: float = Field(4.57, gt=0, description="of the same; values are divided by twice of it")
 
 
 class EncoderConfig(_Frozen):
@@ -123,14 +139,18 @@ class RunConfig(_Frozen):
 
     format: Literal[1] = 1
     data: DataConfig
-    modality: ImageConfig | TextConfig
+    modality: ImageConfig | TextConfig | AudioConfig
     encoder: EncoderConfig
     method: dict[str, Any] = Field(description="name and options of the pretext task")
     optim: OptimConfig = OptimConfig()
     loop: LoopConfig = LoopConfig()
 
 
-MODALITIES: Mapping[str, type[BaseModel]] = {"image": ImageConfig, "text": TextConfig}
+MODALITIES: Mapping[str, type[BaseModel]] = {
+    "image": ImageConfig,
+    "text": TextConfig,
+    "audio": AudioConfig,
+}
 """Options of the section ``modality``, by kind of data."""
 
 SECTIONS: Mapping[str, type[BaseModel]] = {

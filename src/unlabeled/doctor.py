@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 DISTRIBUTION = "unlabeled"
-EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "audio": ("soundfile", "soxr")}
 _CORE = ("torch", "torchvision", "timm", "transformers", "datasets", "safetensors", "scikit-learn")
 _FREE_GB = 5.0
 

@@ -54,6 +54,9 @@ class Kind:
 IMAGE = frozenset(
     {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".apng"}
 )
+AUDIO = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".au"}
+)
 TEXT = frozenset({".txt", ".text", ".md", ".rst"})
 TABLE = frozenset({".parquet", ".csv", ".tsv", ".jsonl", ".ndjson"})
 _WORDS = ("review", "sentence", "abstract", "message")
@@ -90,6 +93,21 @@ KINDS: Mapping[str, Kind] = {
         baselines="unlabeled.transfer.baselines:for_text",
         samples="unlabeled.report.text_samples:TextSamples",
         strings=True,
+    ),
+    "audio": Kind(
+        plural="recordings",
+        files="sound files",
+        suffixes=AUDIO,
+        columns=("audio", "sound", "recording", "speech", "wav", "clip", *_PATHS),
+        method=("apc", "learns from minutes of speech and cannot collapse"),
+        network="timm:vit_tiny_patch16_224, hf:modernbert-4x192h3",
+        modality="unlabeled.modalities.audio:Audio",
+        encoders="unlabeled.encoders.sound",
+        choices="unlabeled.choices.audio:choose",
+        look="unlabeled.hear:recordings",
+        inspection="unlabeled.data.hear:Recordings",
+        baselines="unlabeled.transfer.sound_baselines:for_audio",
+        samples="unlabeled.report.sound_samples:SoundSamples",
     ),
 }  # fmt: skip
 

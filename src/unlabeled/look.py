@@ -28,6 +28,7 @@ class Look:
         channels: 1 or 3.
         mean: per channel, in [0, 1].
         std: per channel, in (0, 1].
+        seconds: that 19 of 20 recordings do not exceed.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Look:
     channels_reason: str = ""
     mean: list[float] = field(default_factory=list)
     std: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def look(source: Source) -> Look:

@@ -78,11 +78,19 @@ def _prepare_items(
     keep = 0 if config.loop.workers else KEPT_BYTES
     samples = Pool(source, modality, pool, config.data.bad_budget, quarantine, keep)
     _enough(len(pool), config, source)
+    keep_examples(samples, modality)
     # With nothing held out, the pool's own samples still show collapse.
     aside = held_out if len(held_out) >= 16 else pool
     watching = Pool(source, modality, aside[:WATCHED], config.data.bad_budget, quarantine)
     watched = plain_batch(watching, modality, list(range(len(watching))))
     return Prepared(samples, modality, watched, None, record)
+
+
+def keep_examples(samples: Samples, modality: Modality) -> None:
+    """Hand a modality the samples of the pool that it wants to keep, spread over it."""
+    if modality.num_examples:
+        places = np.linspace(0, len(samples) - 1, min(modality.num_examples, len(samples)))
+        modality.keep(plain_batch(samples, modality, np.unique(places.astype(int)).tolist()))
 
 
 def _split(

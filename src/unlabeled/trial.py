@@ -18,7 +18,7 @@ from unlabeled.data.read import Pool
 from unlabeled.loop import seconds_per_step
 from unlabeled.modalities.base import Modality
 from unlabeled.plan import Plan
-from unlabeled.prepare import Prepared
+from unlabeled.prepare import Prepared, keep_examples
 from unlabeled.runs import build_method, build_modality
 
 FEW = 2048
@@ -71,7 +71,9 @@ def _samples(config: RunConfig, source: Source, folder: Path) -> tuple[Any, Moda
         rows, _, text, _ = prepare_text(Few(source, few), config.modality, folder, 0, 0.0)
         return Pool(rows, text, np.arange(len(rows)), 0.0), text
     modality = build_modality(config, folder)
-    return Pool(source, modality, few, 1.0), modality
+    pool = Pool(source, modality, few, 1.0)
+    keep_examples(pool, modality)
+    return pool, modality
 
 
 def _peak() -> int:

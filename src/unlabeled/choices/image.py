@@ -27,7 +27,7 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     if name.startswith(("timm:vit", "timm:deit")):
         edge = patch(size)
         chooser.choose("encoder", "patch", edge, f"{(size // edge) ** 2} patches of an image")
-        if tokens:
+        if tokens and not card.class_token:
             chooser.choose("encoder", "pool", "avg", "no loss shapes the class token")
     elif name in SEVEN_BY_SEVEN and size <= 64:
         chooser.choose("encoder", "small_stem", True, "keeps resolution on small images")

@@ -24,7 +24,7 @@ __all__ = ["Labels", "Source", "columns_of", "read_labelled", "read_labels"]
 _PATHS = ("path", "file", "filename", "file_name", "name", *kinds.ENCODED, "id")
 _LABELS = ("label", "labels", "class", "category", "target", "y")
 _SPLITS = ("split", "fold", "partition", "subset")
-_GROUPS = ("group", "groups")
+_GROUPS = ("group", "groups", "speaker", "subject", "session", "episode", "patient")
 _UNKNOWN = frozenset({"", "-1", "none", "null", "nan"})
 
 

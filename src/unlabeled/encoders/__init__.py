@@ -58,4 +58,6 @@ def _kind(content: Mapping[str, Any]) -> str:
     noted = dict(content.get(NOTE) or {}).get("kind")
     if noted in KINDS:
         return str(noted)
+    if content.get("model_type") in ("wav2vec2", "hubert"):
+        return "audio"
     return "image" if "architecture" in content else "text"

@@ -17,6 +17,7 @@ class Blueprint:
         size: edge of the input in pixels.
         mean: per channel, as inputs are normalised; its length is the number of channels.
         std: per channel.
+        kind: what the images are of: pictures, or spectrograms (``audio``).
     """
 
     architecture: str
@@ -25,6 +26,7 @@ class Blueprint:
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    kind: str = "image"
 
     @property
     def channels(self) -> int:

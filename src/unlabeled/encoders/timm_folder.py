@@ -69,6 +69,7 @@ def describe(model: Any, blueprint: Blueprint) -> dict[str, Any]:
             "model_args": blueprint.model_args,
             "small_stem": blueprint.small_stem,
             "size": blueprint.size,
+            "kind": blueprint.kind,
         },
     }
 

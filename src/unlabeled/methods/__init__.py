@@ -20,6 +20,7 @@ METHODS: dict[str, str] = {
     "dino": "unlabeled.methods.dino:DINO",
     "simsiam": "unlabeled.methods.simsiam:SimSiam",
     "lejepa": "unlabeled.methods.lejepa:LeJEPA",
+    "ibot": "unlabeled.methods.ibot:IBOT",
     "moco": "unlabeled.methods.moco:MoCo",
     "mocov3": "unlabeled.methods.mocov3:SymmetricMoCo",
     "byol": "unlabeled.methods.byol:BYOL",

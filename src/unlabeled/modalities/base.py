@@ -19,10 +19,16 @@ class Modality:
     The work on a sample is split where the hardware wants it: `read` and `cut` run per sample
     (in loader workers, numpy and Pillow), `distort` runs on the whole batch (on the device).
     Both draw from the sample's key alone.
+
+    Attributes:
+        name: the kind, one of `kinds.KINDS`.
+        suffixes: endings of its files.
+        num_examples: how many samples of the pool `keep` is given.
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
+    num_examples: ClassVar[int] = 0
 
     @classmethod
     def of_run(cls, config: Any, folder: Path) -> Modality:
@@ -67,6 +73,13 @@ class Modality:
     def plain_features(self, raws: Sequence[Any]) -> dict[str, NDArray[np.float32]]:
         """Return unsupervised baselines that need no training: name -> (N, D)."""
         raise NotImplementedError
+
+    def keep(self, examples: Tensor) -> None:
+        """Keep some of the pool beside the run, for methods to learn from before they start.
+
+        Args:
+            examples: (N, ...) undistorted samples as an encoder sees them, N <= `num_examples`.
+        """
 
     def describe(self) -> dict[str, Any]:
         """Return what is needed to rebuild this modality (JSON)."""

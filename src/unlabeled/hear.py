@@ -1,0 +1,46 @@
+"""A short look at recordings, from which defaults are chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unlabeled.config import AudioConfig
+from unlabeled.data.find import Source
+from unlabeled.errors import DataError
+from unlabeled.look import Look
+from unlabeled.modalities import sound
+from unlabeled.modalities.audio import Audio
+
+
+def recordings(source: Source, places: list[int]) -> Look:
+    """Measure recordings.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    reader = Audio(AudioConfig())
+    lengths, rates, values, reasons = [], [], [], []
+    for place in places:
+        try:
+            payload = source.payload(place)
+            heard = sound.read(payload)
+            frames = reader.read(payload)
+        except DataError as error:
+            reasons.append(str(error))
+            continue
+        rates.append(heard.own_rate)
+        lengths.append(len(heard.samples) / heard.rate)
+        values.append(np.asarray(frames, np.float64))
+    if not lengths:
+        raise DataError(f"None of {len(places)} recordings could be read. First: {reasons[0]}")
+    every = np.concatenate(values)
+    total = float(np.mean(lengths)) * len(source)
+    words = (
+        f"{len(source):,} recordings of {min(lengths):.2f}-{max(lengths):.2f} s, "
+        f"about {total / 60:,.0f} minutes, {int(np.median(rates)):,} Hz"
+    )
+    return Look(
+        "audio", len(source), words, int(np.median(rates)), channels=1,
+        mean=[round(float(every.mean()), 4)], std=[round(float(every.std()), 4)],
+        seconds=round(float(np.quantile(lengths, 0.95)), 2),
+    )  # fmt: skip
