@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor
 
-from unlabeled.nn.contrast import nt_xent
+from unlabeled.methods.swav import SwAV
+from unlabeled.nn.contrast import batch_nce, nt_xent, queue_nce
+from unlabeled.nn.decorrelate import barlow_twins, vicreg
 from unlabeled.nn.distill import distill, sharpen
 from unlabeled.nn.gather import gather_rows, sum_over_ranks
 from unlabeled.nn.koleo import koleo
+from unlabeled.nn.queue import Queue
 from unlabeled.nn.sigreg import draw_lines, sigreg
 from unlabeled.nn.sinkhorn import sinkhorn
+from unlabeled.types import Batch
 
 Losses = dict[str, Callable[[Tensor, Tensor], Tensor]]
 
@@ -48,6 +53,69 @@ def sinkhorn_targets(weight: Tensor, views: Tensor) -> Tensor:
     return -(sinkhorn(one, 0.5) * two.log_softmax(-1)).sum(-1).mean()
 
 
+def moco(weight: Tensor, views: Tensor) -> Tensor:
+    """Contrast with a queue that both ranks filled, over its end."""
+    queue = Queue(12, 8).double().train()
+    queue.rows.copy_(torch.linspace(-1, 1, 96, dtype=torch.float64).view(12, 8))
+    for rows in (views[1, :, :8], views[1, :, 4:]):
+        queue.hear(rows)
+        queue.move()
+    one, two = views @ weight
+    return queue_nce(one, two, queue.rows, 0.2)[0]
+
+
+def mocov3(weight: Tensor, views: Tensor) -> Tensor:
+    """Find a teacher's keys of all ranks."""
+    return batch_nce(views[0] @ weight, views[1, :, :8], 0.2)[0]
+
+
+def nnclr(weight: Tensor, views: Tensor) -> Tensor:
+    """Neighbours find predictions of all ranks, which get gradients."""
+    return batch_nce(views[1, :, :8], views[0] @ weight, 0.1)[0]
+
+
+def barlow(weight: Tensor, views: Tensor) -> Tensor:
+    """Correlate over the samples of all ranks."""
+    return barlow_twins(views[0] @ weight, views[1] @ weight, 0.0051).loss
+
+
+def regularised(weight: Tensor, views: Tensor) -> Tensor:
+    """Weigh VICReg's terms, scaled so that the hinge is active."""
+    return (
+        torch.stack(vicreg(views[0] @ weight / 5, views[1] @ weight / 5))
+        @ torch.tensor([25.0, 25.0, 1.0]).double()
+    )
+
+
+class _Product(torch.nn.Module):
+    """An encoder that multiplies."""
+
+    dim, hides_tokens = 8, False
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features."""
+        return x @ self.weight
+
+
+def swav(weight: Tensor, views: Tensor) -> Tensor:
+    """Guess assignments that are shared out over all ranks and their queue."""
+    torch.manual_seed(0)
+    options = {"num_prototypes": 6, "out_dim": 8, "num_local": 0, "queue": 8, "queue_start": 0.0}
+    task: Any = SwAV(SwAV.Config(**options), _Product(weight), None)
+    task.projector = torch.nn.Identity()
+    task.double().train()
+    batch = Batch({"global": views}, torch.arange(len(views[0])))
+    task.loss(batch, 0.5)
+    task.after_step(0.5)
+    assert task.queues[0].filled
+    total: Tensor = task.loss(batch, 0.5).total
+    return total
+
+
 def spread(weight: Tensor, views: Tensor) -> Tensor:
     """A loss whose every term couples all samples: the variance of what was gathered."""
     return gather_rows(views[0] @ weight).var(0).sum()
@@ -67,6 +135,12 @@ LOSSES: Losses = {
     "simclr": simclr,
     "dino": dino,
     "sinkhorn": sinkhorn_targets,
+    "moco": moco,
+    "mocov3": mocov3,
+    "nnclr": nnclr,
+    "barlow": barlow,
+    "vicreg": regularised,
+    "swav": swav,
     "spread": spread,
     "sigreg": lejepa,
     "koleo": spread_out,

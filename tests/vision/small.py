@@ -29,7 +29,21 @@ def method(name: str, kind: str = "vit", **options: Any) -> Method:
     small = {
         "simclr": {"hidden_dim": 32, "out_dim": 16},
         "mae": {"decoder_heads": 1, "decoder_depth": 1},
+        "moco": {"hidden_dim": 32, "out_dim": 16, "queue": 20},
+        "mocov3": {"hidden_dim": 32, "out_dim": 16},
+        "byol": {"hidden_dim": 32, "out_dim": 16},
+        "swav": {
+            "num_prototypes": 12,
+            "hidden_dim": 32,
+            "out_dim": 16,
+            "num_local": 2,
+            "queue": 16,
+        },
+        "barlow": {"hidden_dim": 32, "out_dim": 16},
+        "vicreg": {"hidden_dim": 32, "out_dim": 16},
+        "nnclr": {"hidden_dim": 32, "predictor_dim": 32, "out_dim": 16, "queue": 20},
         "lejepa": {"hidden_dim": 32, "out_dim": 8, "lines": 32},
+        "ibot": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
         "dino": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
     }[name]
     found = load(name)
