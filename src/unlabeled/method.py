@@ -35,6 +35,8 @@ class Method(nn.Module):
         modalities: the kinds of data that it fits.
         needs: what it asks of an encoder: ``feature`` (any encoder), ``tokens`` (blocks run on
             any subset of tokens: a transformer), ``causal`` or ``bidirectional`` attention.
+        class_token: whether its loss shapes a transformer's class token, so that features are
+            read from it; otherwise they are the mean of the patches.
         couples_samples: whether the loss of a sample depends on the others in the batch, so
             that accumulating gradients over micro-batches would change the method.
         scored: what the figures of `scores`, if there is one, are of: ``text`` (every token given
@@ -46,6 +48,7 @@ class Method(nn.Module):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     modalities: ClassVar[tuple[str, ...]] = ("image",)
     needs: ClassVar[Need] = "feature"
+    class_token: ClassVar[bool] = False
     couples_samples: ClassVar[bool] = False
     scored: ClassVar[Literal["", "text", "hidden", "replaced", "rebuilt"]] = ""
     recipe: ClassVar[Mapping[str, Any]] = {}

@@ -24,6 +24,15 @@ def linear(start: float, end: float, progress: float) -> float:
     return start + (end - start) * min(max(progress, 0.0), 1.0)
 
 
+def ramp(start: float, end: float, progress: float, over: float) -> float:
+    """Move from `start` to `end` over the first share of a run, and stay there.
+
+    >>> ramp(0.0, 2.0, 0.1, over=0.2), ramp(0.0, 2.0, 0.0, over=0.0)
+    (1.0, 2.0)
+    """
+    return linear(start, end, progress / over if over else 1.0)
+
+
 def warm_up(progress: float, warmup: float, shape: str, final: float) -> float:
     """Return the learning rate as a share of its peak.
 

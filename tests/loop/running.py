@@ -24,6 +24,11 @@ NARROW = {
     "small_stem": True,
     "options": {"channels": [64, 16, 16, 32], "layers": [1, 1, 1, 1]},
 }
+PATCHES = {
+    "name": "timm:vit_tiny_patch16_224",
+    "patch": 4,
+    "options": {"embed_dim": 48, "depth": 2},
+}
 SMALL: dict[str, dict[str, Any]] = {
     "simclr": {"encoder": NARROW, "method": {}},
     "mae": {
@@ -39,6 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "method": {"out_dim": 64, "num_local": 2},
     },
     "simsiam": {"encoder": NARROW, "method": {}},
+    "ibot": {"encoder": PATCHES, "method": {"out_dim": 64, "num_local": 2, "hidden_dim": 64}},
     "lejepa": {"encoder": NARROW, "method": {"lines": 32, "hidden_dim": 64, "out_dim": 8}},
     "moco": {"encoder": NARROW, "method": {"queue": 24}},
     "mocov3": {"encoder": NARROW, "method": {"hidden_dim": 64, "out_dim": 16}},

@@ -47,7 +47,7 @@ def test_the_method_moves_the_centre_as_lightlys_does() -> None:
         loss = dino.loss(seen, 0.0)
         dino.after_step(0.5)
         assert loss.total.item() == pytest.approx(theirs.item(), rel=1e-5)
-        torch.testing.assert_close(dino.centre, oracle.center.flatten())
+        torch.testing.assert_close(dino.centre.value, oracle.center.flatten())
 
 
 def test_head_equals_lightlys_with_the_same_weights() -> None:

@@ -53,6 +53,7 @@ class MethodCard:
     text: str
     modalities: tuple[str, ...]
     needs: str
+    class_token: bool
     couples_samples: bool
     options: tuple[OptionCard, ...]
 
@@ -83,6 +84,7 @@ def describe(name: str) -> MethodCard:
         text=text,
         modalities=_literal(values.get("modalities"), ("image",)),
         needs=_literal(values.get("needs"), "feature"),
+        class_token=_literal(values.get("class_token"), False),
         couples_samples=_literal(values.get("couples_samples"), False),
         options=tuple(_options(config)),
     )

@@ -8,29 +8,30 @@ num_local=8 hidden_dim=2048); gradients are clipped together, not per parameter.
 BatchNorms, where an encoder has any, follow the authors' code: in training they use and collect
 the statistics of what the teacher sees; they are not averaged from the student's.
 
-The centre moves in `after_step`, from the teacher's scores that `loss` adds up in training.
+The centre moves in `after_step`, from the teacher's scores that it adds up in training.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_tiles
 from unlabeled.modalities.base import Modality
+from unlabeled.nn.centre import Centre
+from unlabeled.nn.crops import multi_crop
 from unlabeled.nn.distill import distill, sharpen
 from unlabeled.nn.ema import ema_update, frozen_copy
-from unlabeled.nn.gather import sum_over_ranks
+from unlabeled.nn.groups import hold
 from unlabeled.nn.heads import PrototypeHead
-from unlabeled.schedule import cosine, linear
+from unlabeled.schedule import cosine, ramp
 from unlabeled.types import Batch, Loss, View
 
 
@@ -84,19 +85,11 @@ class DINO(Method):
             learn_norms=config.learn_norms,
         )
         self.teacher, self.teacher_head = frozen_copy(encoder), frozen_copy(self.head)
-        self.centre: Tensor
-        self.register_buffer("centre", torch.zeros(config.out_dim))
-        self._heard: list[Tensor] = []  # sums of the teacher's scores and counts since a step
+        self.centre = Centre(config.out_dim, config.centre_momentum)
 
     def views(self) -> dict[str, View]:
         """Return two large crops, distorted unlike each other, and small ones."""
-        c = self.config
-        look = partial(View, flip=True, distort=0.5, grey=0.2)
-        large = (c.split if c.num_local else 0.14, 1.0)
-        views = {"global": look(2, large, blur=(1.0, 0.1), solarize=(0.0, 0.2))}
-        if c.num_local:
-            views["local"] = look(c.num_local, (0.05, c.split), c.local_size, blur=(0.5,))
-        return views
+        return multi_crop(self.config.num_local, self.config.local_size, self.config.split)
 
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Cross-entropy between the teacher's and the student's different views."""
@@ -105,21 +98,18 @@ class DINO(Method):
             heard = self.teacher_head(self.teacher(batch["global"].flatten(0, 1)))
         features = [self.encoder(batch[kind].flatten(0, 1)) for kind in self.views()]
         scores = self.head(torch.cat(features)).unflatten(0, (-1, size))  # (V, B, K)
-        warm = progress / c.temperature_warmup if c.temperature_warmup else 1.0
-        temperature = linear(c.first_temperature, c.teacher_temperature, warm)
-        targets = sharpen(heard.unflatten(0, (2, size)), self.centre, temperature)
+        temperature = ramp(
+            c.first_temperature, c.teacher_temperature, progress, c.temperature_warmup
+        )
+        targets = sharpen(heard.unflatten(0, (2, size)), self.centre.value, temperature)
         found = distill(targets, scores, c.temperature)
-        if self.training:
-            self._heard.append(torch.cat([heard.sum(0), heard.new_tensor([len(heard)])]))
-        return Loss(found.loss, {k: x for k, x in found._asdict().items() if k != "loss"})
+        self.centre.hear(heard)
+        return Loss(found.loss, found.parts())
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Move the centre by what all ranks heard, and the teacher by what was learned."""
-        if self._heard:
-            total = sum_over_ranks(torch.stack(self._heard).sum(0))  # (K + 1,)
-            self.centre.lerp_(total[:-1] / total[-1], 1 - self.config.centre_momentum)
-            self._heard.clear()
+        self.centre.move()
         momentum = cosine(self.config.momentum, 1.0, progress)
         ema_update(self.teacher, self.encoder, momentum)
         ema_update(self.teacher_head, self.head, momentum)
@@ -131,11 +121,7 @@ class DINO(Method):
     def param_groups(self) -> list[dict[str, Any]]:
         """Hold the prototypes still at first, so that features settle before they do."""
         last = [p for p in self.head.prototypes.parameters() if p.requires_grad]
-        ours = {id(p) for p in last}
-        groups = super().param_groups()
-        for group in groups:
-            group["params"] = [p for p in group["params"] if id(p) not in ours]
-        return [*groups, {"params": last, "decay": True, "frozen_until": self.config.frozen_last}]
+        return hold(super().param_groups(), last, self.config.frozen_last)
 
     def num_prototypes(self) -> int:
         """Return K."""

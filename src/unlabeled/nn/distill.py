@@ -26,6 +26,11 @@ class Distilled(NamedTuple):
     target_entropy: Tensor
     agreement: Tensor
 
+    def parts(self, prefix: str = "") -> dict[str, Tensor]:
+        """Return what goes to the journal, each name after `prefix`; the loss too, if prefixed."""
+        found = {f"{prefix}{name}": x.detach() for name, x in self._asdict().items()}
+        return found if prefix else {k: x for k, x in found.items() if k != "loss"}
+
 
 def sharpen(scores: Tensor, centre: Tensor, temperature: float) -> Tensor:
     """Return the teacher's targets: centred, sharpened, without gradient.
@@ -75,6 +80,36 @@ def distill(targets: Tensor, scores: Tensor, temperature: float) -> Distilled:
         same = (targets.argmax(-1)[:, None] == scores.argmax(-1)[None]).float().mean(-1)  # (V, W)
         agreement = (same.sum() - same.diagonal().sum()) / num_pairs
         return Distilled(loss, _entropy(mean), _entropy(targets).mean(), agreement)
+
+
+def distill_patches(
+    targets: Tensor, scores: Tensor, crops: Tensor, num_crops: int, temperature: float
+) -> Distilled:
+    """Cross-entropy at hidden patches: what the teacher sees there, from what is around.
+
+    Eq. 2 of Zhou et al., 2021 (arXiv:2111.07832), with the weights of the authors' code: the
+    mean over each crop's hidden patches, then over crops; a crop without any counts as 0.
+
+    Args:
+        targets: (M, K) of hidden patches, rows sum to 1, without gradient; M >= 0.
+        scores: (M, K) of the student.
+        crops: (M,) int64, in which crop each patch lies.
+        num_crops: B, crops in all.
+        temperature: > 0, of the student.
+
+    Returns:
+        As `distill`, over patches; all 0 if there is none.
+    """
+    with no_autocast(scores):
+        guesses = (full(scores) / temperature).log_softmax(-1)  # (M, K)
+        share = 1 / torch.bincount(crops, minlength=num_crops).clamp_min(1)  # (B,)
+        costs = -(targets * guesses).sum(-1)  # (M,)
+        loss = (costs * share[crops].to(costs)).sum() / num_crops
+    with torch.no_grad():
+        some = max(len(targets), 1)
+        agreement = (targets.argmax(-1) == scores.argmax(-1)).sum() / some
+        mean = targets.sum(0) / some
+        return Distilled(loss, _entropy(mean), _entropy(targets).sum() / some, agreement)
 
 
 def _entropy(probabilities: Tensor) -> Tensor:
