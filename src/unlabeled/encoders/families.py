@@ -8,6 +8,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from unlabeled.encoders import decoders
 from unlabeled.errors import ConfigError
 from unlabeled.nn.attention import Layout
 
@@ -28,9 +29,13 @@ FAMILIES = {
     "gpt2": Family("GPT2Config", "GPT2Model", "GPT2LMHeadModel"),
     "llama": Family("LlamaConfig", "LlamaModel", "LlamaForCausalLM"),
     "qwen3": Family("Qwen3Config", "Qwen3Model", "Qwen3ForCausalLM"),
+    "t5": Family("T5Config", "T5Model", "T5ForConditionalGeneration"),
+    "bart": Family("BartConfig", "BartModel", "BartForConditionalGeneration"),
 }
+DECODING = frozenset({"t5", "bart"})
+"""Families of an encoder and a decoder; features are the encoder's."""
 CAUSAL = frozenset({"gpt2", "llama", "qwen3"})
-LEARNED = frozenset({"bert", "roberta", "electra", "gpt2"})
+LEARNED = frozenset({"bert", "roberta", "electra", "gpt2", "bart"})
 """Families with a table of positions."""
 _OF_BERT = frozenset({"bert", "roberta", "electra"})
 POOLERLESS: dict[str, dict[str, Any]] = dict.fromkeys(
@@ -39,7 +44,8 @@ POOLERLESS: dict[str, dict[str, Any]] = dict.fromkeys(
 """What keeps a family from adding a layer that no pretext task here trains."""
 _DROPOUTS = (
     "hidden_dropout_prob", "attention_probs_dropout_prob", "embd_pdrop", "resid_pdrop",
-    "attn_pdrop", "attention_dropout", "embedding_dropout", "mlp_dropout",
+    "attn_pdrop", "attention_dropout", "embedding_dropout", "mlp_dropout", "dropout_rate",
+    "dropout", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop",
 )  # fmt: skip
 
 
@@ -50,6 +56,8 @@ def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, len
     Matrices that write into the residual stream of a causal model start at 0.02/sqrt(2 layers)
     (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3).
     """
+    if family in DECODING:
+        return decoders.fresh(family, layers, width, heads, vocab_size, length)
     names = FAMILIES[family]
     options: dict[str, Any] = {
         "vocab_size": vocab_size,
@@ -77,13 +85,18 @@ def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, len
     elif family == "modernbert":
         options |= {"cls_token_id": None, "sep_token_id": None}
     config = getattr(transformers, names.config)(**options)
-    for name in _DROPOUTS:
-        if hasattr(config, name):
-            setattr(config, name, 0.0)
+    drop_nothing(config)
     model = getattr(transformers, names.bare)(config, **POOLERLESS.get(family, {}))
     if family in ("llama", "qwen3"):
         _scale_residuals(model, layers)
     return model
+
+
+def drop_nothing(config: Any) -> None:
+    """Set every dropout of a configuration to 0."""
+    for name in _DROPOUTS:
+        if hasattr(config, name):
+            setattr(config, name, 0.0)
 
 
 def _scale_residuals(model: nn.Module, layers: int) -> None:
@@ -97,8 +110,9 @@ def without_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
+        for name in _DROPOUTS:
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def lookup(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
@@ -112,6 +126,8 @@ def lookup(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
         found = model.drop(model.wte(ids) + model.wpe(positions))
     elif kind == "modernbert":
         found = model.embeddings(input_ids=ids)
+    elif kind in DECODING:
+        found = decoders.embed(model.encoder, ids, positions)
     else:
         found = model.embed_tokens(ids)
     return found
@@ -153,6 +169,9 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
             alone, and (S, D) returned.
     """
     kind = model.config.model_type
+    if kind in DECODING:
+        x = decoders.encode(model, x, layout)
+        return x if where is None else _at(x, where)
     options: dict[str, Any] = {"layout": layout}
     stack = _stack(model)
     if kind in _OF_BERT and torch.is_autocast_enabled(x.device.type):

@@ -1,9 +1,9 @@
 """Encoders of text from transformers, by family and size, through embed, blocks and pool.
 
 ``hf:bert-mini``, ``hf:gpt2-4x128h4`` (layers x width, heads): families bert, roberta, electra,
-modernbert, gpt2, llama and qwen3. Weights are fresh or from a local folder; nothing is
-downloaded. Folders are the library's own: `AutoModel` and, with the head of a method,
-`AutoModelForMaskedLM` or `AutoModelForCausalLM` open them.
+modernbert, gpt2, llama, qwen3, t5 and bart (layers on each side). Weights are fresh or from a
+local folder; nothing is downloaded. Folders are the library's own: `AutoModel` and, with the head
+of a method, `AutoModelForMaskedLM`, `AutoModelForCausalLM` or `AutoModelForSeq2SeqLM` open them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import transformers
 from torch import Tensor
 
 from unlabeled.config import EncoderConfig, TextConfig
-from unlabeled.encoders import families
+from unlabeled.encoders import decoders, families
 from unlabeled.encoders.base import Encoder
 from unlabeled.encoders.families import CAUSAL, FAMILIES
 from unlabeled.errors import ConfigError, UsageError, nearest
@@ -52,6 +52,7 @@ class Language(Encoder):
     Attributes:
         vocab_size: rows of its embedding.
         max_length: longest document that it can read, if positions are learned.
+        decodes: whether it has a decoder beside the encoder that gives the features.
     """
 
     modality = "text"
@@ -66,6 +67,7 @@ class Language(Encoder):
         self.dim = int(config.hidden_size)
         self.name = f"hf:{self.family}-{config.num_hidden_layers}x{self.dim}"
         self.causal = self.family in CAUSAL
+        self.decodes = self.family in families.DECODING
         self.vocab_size = int(config.vocab_size)
         learned = self.family in families.LEARNED
         self.max_length = int(config.max_position_embeddings) if learned else None
@@ -97,6 +99,17 @@ class Language(Encoder):
         if layout is None:
             layout = Layout.of(tokens.new_zeros(tokens.shape[:2], dtype=torch.long))
         return families.blocks(self.model, tokens, layout)
+
+    def decode(self, source: Tensor, inputs: Tensor) -> Tensor:
+        """Return the decoder's tokens, (B, M, D).
+
+        Args:
+            source: (B, 2, N) ids and document numbers of what is read.
+            inputs: (B, 2, M) the same of what is written; documents of one number belong together.
+        """
+        read, written = self.layout(source), self.layout(inputs)
+        memory = self.blocks(self.embed(source, read), read)
+        return decoders.decode(self.model, inputs[:, 0], written, memory, read)
 
     def tokens(self, x: Tensor) -> Tensor:
         """Return all contextual tokens, (B, T, D)."""
@@ -146,7 +159,10 @@ class Language(Encoder):
         """Return the library's model with a head, around this model."""
         kind = kind or FAMILIES[self.family].headed
         full = getattr(transformers, kind)(copy.deepcopy(self.model.config))
-        setattr(full, full.base_model_prefix, self.model)
+        if self.decodes:
+            decoders.adopt(full, self.model)
+        else:
+            setattr(full, full.base_model_prefix, self.model)
         return full
 
     def set_special_ids(self, text: Text) -> None:
@@ -156,6 +172,9 @@ class Language(Encoder):
         ids = {"pad": text.pad_id, "eos": text.eos_id, "bos": text.opens[0] if text.opens else None}
         for role, number in ids.items():
             setattr(self.model.config, f"{role}_token_id", number)
+        if self.decodes:  # the decoder reads first what each of the papers' does
+            start = text.pad_id if self.family == "t5" else text.eos_id
+            self.model.config.decoder_start_token_id = start
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors, with the head if a method added one."""
@@ -165,6 +184,8 @@ class Language(Encoder):
                 model = self._full_model()
             for name, part in self._head[0].parts.items():
                 setattr(model, name, part)
+            if self.family == "bart":  # a buffer of zeros, which must not stay on no device
+                model.final_logits_bias = torch.zeros(1, self.vocab_size)
             model.tie_weights()
         elif self._detector and self.family == "electra":
             with torch.device("meta"):
@@ -268,7 +289,10 @@ def load(folder: Path, head: bool = False) -> Language:
             str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32, **options
         )
     families.without_dropout(model)
-    encoder = Language(model.base_model if headed else model)
+    bare = model.base_model if headed else model
+    if headed and family in families.DECODING:
+        bare = decoders.bare_of(model)
+    encoder = Language(bare)
     if headed:
         encoder._head = [TokenHead(model)]
     return encoder

@@ -30,23 +30,25 @@ class Layout:
         documents: (B, T) running number of the document in its row, -1 at padding.
         positions: (B, T) position inside the document.
         single: whether every row is one document without padding.
+        prefix: (B, T) bool, tokens that all of their document may see, later or not; or None.
     """
 
     documents: Tensor
     positions: Tensor
     single: bool
+    prefix: Tensor | None = None
     _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, documents: Tensor) -> Layout:
-        """Read the layout off document numbers, (B, T)."""
+    def of(cls, documents: Tensor, prefix: Tensor | None = None) -> Layout:
+        """Read the layout off document numbers, (B, T), and what all may see, (B, T) bool."""
         index = torch.arange(documents.shape[1], device=documents.device)
         changes = documents[:, 1:] != documents[:, :-1]
         single = not bool(changes.any()) and not bool((documents[:, 0] < 0).any())
         if single:
-            return cls(documents, index.expand_as(documents), True)
+            return cls(documents, index.expand_as(documents), True, prefix)
         begins = F.pad(torch.where(changes, index[1:], 0), (1, 0)).cummax(1).values
-        return cls(documents, index - begins, False)
+        return cls(documents, index - begins, False, prefix)
 
     @property
     def real(self) -> Tensor:
@@ -75,11 +77,40 @@ class Layout:
         allowed = None if self.single else numbers[..., :, None] == numbers[..., None, :]
         near = band(self.documents.shape[1], causal, window, self.documents.device)
         if near is not None:
-            allowed = near[None, None] if allowed is None else allowed & near
-        if allowed is None:
-            return None
-        zeros = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-        return zeros.masked_fill_(~allowed, float("-inf"))
+            near = near[None, None]
+            if causal and self.prefix is not None:
+                near = near | self.prefix[:, None, None]
+            allowed = near if allowed is None else allowed & near
+        return _penalty(allowed, dtype)
+
+    def across(self, source: Layout, dtype: torch.dtype) -> Tensor | None:
+        """Return what is added to scores of another text's tokens, (B, 1, T, N), or None.
+
+        Documents see those of the same number; padding sees all, for something must be seen.
+        """
+        key = (id(source), dtype)
+        if key not in self._made:
+            own, other = self.documents[:, None, :, None], source.documents[:, None, None, :]
+            both = self.single and source.single
+            self._made[key] = None if both else _penalty((own == other) | (own < 0), dtype)
+        found: Tensor | None = self._made[key]
+        return found
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Layouts of a text that is written and of the text that it is written from."""
+
+    own: Layout
+    source: Layout
+
+
+def _penalty(allowed: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Return 0 where something may be seen and minus infinity elsewhere."""
+    if allowed is None:
+        return None
+    zeros = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return zeros.masked_fill_(~allowed, float("-inf"))
 
 
 def band(size: int, causal: bool, window: int | None, device: torch.device) -> Tensor | None:
@@ -109,6 +140,8 @@ def attend(
     scaling: float | None = None,
     window: int | None = None,
     dropout: float = 0.0,
+    source: Layout | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Attend inside documents.
 
@@ -121,6 +154,8 @@ def attend(
         scaling: of the scores; 1/sqrt(D) by default.
         window: distance from which tokens do not see each other.
         dropout: probability of dropping a weight.
+        source: where documents of `key` lie, if it is of another text.
+        bias: (1, H, T, T), what the model adds to scores.
 
     Returns:
         (B, T, H, D).
@@ -129,16 +164,22 @@ def attend(
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    length = query.shape[2]
-    if query.device.type == "cpu" and not layout.single and length >= _LOOP_FROM:
+    length, cpu = query.shape[2], query.device.type == "cpu"
+    usual = source is None and bias is None and layout.prefix is None
+    if usual and cpu and not layout.single and length >= _LOOP_FROM:
         return _one_by_one(query, key, value, layout, causal, scaling, window, dropout)
-    plain = causal and layout.single and (window is None or length <= window)
-    if query.device.type == "cpu" and _rounded(query):
-        bias = layout.bias(causal, window, torch.bfloat16)
-        return _product(query, key, value, bias, scaling, dropout)
-    bias = None if plain else layout.bias(causal, window, _dtype(query))
+    plain = usual and causal and layout.single and (window is None or length <= window)
+    rounded = cpu and _rounded(query)
+    dtype = torch.bfloat16 if rounded else _dtype(query)
+    added = None
+    if rounded or not plain:
+        added = layout.across(source, dtype) if source else layout.bias(causal, window, dtype)
+    if bias is not None:
+        added = bias.to(dtype) if added is None else bias.to(dtype) + added
+    if rounded:
+        return _product(query, key, value, added, scaling, dropout)
     out = F.scaled_dot_product_attention(
-        query, key, value, bias, dropout, is_causal=plain, scale=scaling
+        query, key, value, added, dropout, is_causal=plain, scale=scaling
     )
     return out.transpose(1, 2)
 
@@ -207,7 +248,8 @@ def documents_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    layout: Layout | None = None,
+    layout: Layout | Crossing | None = None,
+    position_bias: Tensor | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
     """Do the attention of a transformers module; without a layout, as the library does it."""
@@ -215,13 +257,18 @@ def documents_attention(
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         out, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout, scaling, **rest
-        )
+            module, query, key, value, attention_mask, dropout, scaling,
+            **rest, **({} if position_bias is None else {"position_bias": position_bias}),
+        )  # fmt: skip
         return out, None
     causal = bool(getattr(module, "is_causal", False))
+    source = None
+    if isinstance(layout, Crossing):  # a decoder looks at itself, then at the source
+        source, layout = None if causal else layout.source, layout.own
     out = attend(
         query, key, value, layout,
         causal=causal, scaling=scaling, window=sliding_window, dropout=dropout,
+        source=source, bias=position_bias if source is None else None,
     )  # fmt: skip
     return out, None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ HEADS = {
     "gpt2": ("lm_head",),
     "llama": ("lm_head",),
     "qwen3": ("lm_head",),
+    "t5": ("lm_head",),
+    "bart": ("lm_head",),
 }
 """The modules, in order, that turn tokens into logits in the library's model with a head."""
 
@@ -47,9 +49,13 @@ class TokenHead(nn.Module):
         super().__init__()
         self.names = HEADS[str(model.config.model_type)]  # type: ignore[union-attr]
         self.parts = nn.ModuleDict({name: getattr(model, name) for name in self.names})
+        config: Any = model.config
+        scaled = getattr(config, "scale_decoder_outputs", False)  # T5, whose table is wide
+        self.scale = float(config.d_model) ** -0.5 if scaled else 1.0
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits, (S, D) -> (S, K)."""
+        tokens = tokens if self.scale == 1 else tokens * self.scale
         for name in self.names:
             tokens = self.parts[name](tokens)
         return tokens
