@@ -241,7 +241,13 @@ def _results(study: Study, left_out: list[str], quick: bool, seconds: float) -> 
     }
     material = study.material
     evidence = verdict.collect(
-        wanted, study.store.guesses, material.y_test, study.metric, study.seed, material.group
+        wanted,
+        study.store.guesses,
+        material.y_test,
+        study.metric,
+        study.seed,
+        material.group,
+        material.class_sizes,
     )
     judged = verdict.judge(evidence)
     results = {

@@ -80,6 +80,12 @@ class Material:
     record: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def class_sizes(self) -> list[int]:
+        """Return how many samples of each class labels are drawn from, of those with any."""
+        found = np.bincount(self.y[self.pool])
+        return [int(size) for size in found[found > 0]]
+
 
 def prepare(
     run: Run,

@@ -1,9 +1,10 @@
 """Intervals, paired differences, and how many labels were saved.
 
-Two things are uncertain: which samples were labelled (draws), and which samples happen to be in
-the test part (items). Every statistic here is computed from `resample`: scores of each row on
-the real test part and on bootstrap copies of it, the same copies for all rows, so that
-comparisons are paired in both.
+Three things are uncertain: which samples were labelled (draws), which could have been (draws from
+one pool share samples, so they differ less than labels from elsewhere would), and which samples
+happen to be in the test part (items). Every statistic here is computed from `resample`: scores of
+each row on the real test part and on bootstrap copies of it, the same copies for all rows, so
+that comparisons are paired in both.
 """
 
 from __future__ import annotations
@@ -101,21 +102,39 @@ def resample(
     return total / np.maximum(classes, 1)
 
 
-def interval(scores: NDArray[np.float64]) -> Interval:
-    """Return the mean over draws with a t-interval over draws and items.
+def pooled(deviations: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Return what all draws from one pool have in common, as a deviation a draw.
 
-    The variance is s^2/n over draws plus the bootstrap variance over items of the mean; its
-    degrees of freedom are those of Satterthwaite (1946, doi:10.2307/3002019), n - 1 where the
-    items are no source of doubt.
+    Draws that take a share f of a pool have variance s^2 = v (1 - f) around the mean of that
+    pool; their mean varies by f v = s^2 f / (1 - f) around what another pool would give
+    (Cochran, Sampling Techniques, 3rd ed., section 2.6). The sum of squares of the result over
+    n - 1 is that variance; being linear in the scores, it stays right for differences and means.
+
+    Args:
+        deviations: (n,) scores minus their mean.
+        share: f, in [0, 1).
+    """
+    found: NDArray[np.float64] = deviations * math.sqrt(share / (1 - share))
+    return found
+
+
+def interval(scores: NDArray[np.float64], pool: NDArray[np.float64] | None = None) -> Interval:
+    """Return the mean over draws with a t-interval over draws, their pool, and items.
+
+    The variance is s^2/n over draws plus that of the pool plus the bootstrap variance over items
+    of the mean; its degrees of freedom are those of Satterthwaite (1946, doi:10.2307/3002019),
+    n - 1 where the items are no source of doubt.
 
     Args:
         scores: (n, R) of n draws on the test part (column 0) and its copies.
+        pool: (n,) from `pooled`; None for draws that share nothing.
     """
     n, mean = len(scores), float(scores[:, 0].mean())
     if n < 2:
         return Interval(mean, None, None, n)
     items = float(scores[:, 1:].mean(axis=0).var(ddof=1)) if scores.shape[1] > 2 else 0.0
     draws = float(scores[:, 0].var(ddof=1)) / n
+    draws += 0.0 if pool is None else float(np.square(pool).sum()) / (n - 1)
     freedom = (draws + items) ** 2 * (n - 1) / draws**2 if draws > 0 else math.inf
     half = float(_stats.t.ppf(0.975, freedom)) * math.sqrt(draws + items)
     return Interval(mean, mean - half, mean + half, n)
@@ -154,11 +173,14 @@ def labels_saved(
     theirs: list[NDArray[np.float64]],
     at: int,
     seed: int,
+    pools: tuple[NDArray[np.float64], list[NDArray[np.float64]]] | None = None,
 ) -> Saved:
     """Return how many labels were saved at the score that we reach with `at` labels per class.
 
-    The interval is a percentile bootstrap over draws (n - 1 of n, which makes the variance
-    right for few draws) and test items.
+    The interval holds the middle 95 % of copies in which test items are drawn again and the mean
+    over draws is moved by random weights of the draws' deviations, the same for both curves and
+    all counts (multiplier bootstrap). The weights follow Student's t with n - 1 degrees of
+    freedom, since the spread of few draws is itself in doubt.
 
     Args:
         counts: label counts per class of the rival's curve, ascending.
@@ -166,21 +188,16 @@ def labels_saved(
         theirs: for each count, (n_c, R) the rival's scores.
         at: our labels per class.
         seed: of the bootstrap.
+        pools: from `pooled`, of ours and for each count of theirs.
     """
     grid = np.array(counts, dtype=np.float64)
     num_copies = ours.shape[1]
-    random = rng.generator(rng.mix(seed, at, num_copies))
-    picks = random.random((max(len(ours), *map(len, theirs)), num_copies))
-
-    def bootstrap(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        n = len(scores)
-        rows = (picks[: max(n - 1, 1)] * n).astype(np.int64)
-        mean: NDArray[np.float64] = np.take_along_axis(scores, rows, axis=0).mean(axis=0)
-        mean[0] = scores[:, 0].mean()
-        return mean
-
-    target = bootstrap(ours)
-    reached = needed(grid, np.stack([bootstrap(part) for part in theirs]), target)
+    most = max(len(ours), *map(len, theirs))
+    moved = _movement(most, num_copies, rng.mix(seed, at, num_copies))
+    own, others = pools or (np.zeros(len(ours)), [np.zeros(len(part)) for part in theirs])
+    target = _move(ours, own, moved)
+    rival = [_move(part, pool, moved) for part, pool in zip(theirs, others, strict=True)]
+    reached = needed(grid, np.stack(rival), target)
     point = float(reached[0])
     censored = "at_least" if math.isinf(point) else "at_most" if point == 0 else ""
     bounded = grid[-1] if censored == "at_least" else grid[0] if censored else point
@@ -194,6 +211,30 @@ def labels_saved(
         score=float(target[0]),
         censored=censored,
     )
+
+
+def _movement(num_draws: int, num_copies: int, seed: int) -> NDArray[np.float64]:
+    """Return weights of draws and of their pool for each copy, (2, n, R); none for copy 0."""
+    random = rng.generator(seed)
+    weights = random.standard_normal((2, num_draws, num_copies))
+    freedom = max(num_draws - 1, 1)
+    weights /= np.sqrt(random.chisquare(freedom, num_copies) / freedom)
+    weights[:, :, 0] = 0
+    return weights
+
+
+def _move(
+    scores: NDArray[np.float64], pool: NDArray[np.float64], moved: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the mean over draws in every copy, (R,)."""
+    n = len(scores)
+    if n < 2:
+        return scores[0].copy()
+    deviations = scores[:, 0] - scores[:, 0].mean()
+    by_draws = deviations @ moved[0, :n] / math.sqrt(n * (n - 1))
+    by_pool = pool @ moved[1, :n] / math.sqrt(n - 1)
+    mean: NDArray[np.float64] = scores.mean(axis=0) + by_draws + by_pool
+    return mean
 
 
 def _bounds(reached: NDArray[np.float64]) -> tuple[float, float]:

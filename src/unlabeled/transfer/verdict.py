@@ -29,11 +29,13 @@ class Evidence:
         rows: by (reading, labels per class, draw).
         scores: the same, (R,): the real test part first.
         seed: of the bootstrap.
+        sizes: samples of each class that labels were drawn from; None: without end.
     """
 
     rows: Mapping[Key, Row]
     scores: Mapping[Key, NDArray[np.float64]]
     seed: int
+    sizes: tuple[int, ...] | None = None
 
     def counts(self, reading: str) -> list[int]:
         """Return the label counts that a reading has rows for, ascending."""
@@ -49,6 +51,29 @@ class Evidence:
         """Return the scores of a reading at a count, (n, R)."""
         chosen = self.draws(reading, count) if draws is None else draws
         return np.stack([self.scores[reading, count, draw] for draw in chosen])
+
+    def share(self, count: int) -> float:
+        """Return which share of the pool a draw of `count` labels a class takes."""
+        if self.sizes is None:
+            return 0.0
+        return float(np.mean([min(count, size) / size for size in self.sizes]))
+
+    def pool(self, reading: str, count: int, draws: Sequence[int]) -> NDArray[np.float64]:
+        """Return what these draws share because of their pool, (n,); see `stats.pooled`.
+
+        Draws of more than half the pool hardly differ: their variance is taken from the largest
+        count below, falling as 1 / count.
+        """
+        halves = [c for c in self.counts(reading) if c <= count and self.share(c) <= 0.5]
+        if not halves or self.share(count) == 0:
+            return np.zeros(len(draws))
+        chosen = sorted(set(draws) & set(self.draws(reading, halves[-1])))
+        if len(chosen) < len(draws):
+            return np.zeros(len(draws))
+        scores = self.at(reading, halves[-1], chosen)[:, 0]
+        share = self.share(halves[-1])
+        found = stats.pooled(scores - scores.mean(), share)
+        return found * np.sqrt(self.share(count) / share * halves[-1] / count)
 
     def readings(self) -> list[str]:
         """Return which readings have rows, ours first."""
@@ -72,13 +97,15 @@ def collect(
     metric: str,
     seed: int,
     group: NDArray[np.str_] | None = None,
+    sizes: Sequence[int] | None = None,
 ) -> Evidence:
     """Score all rows on the test part and on bootstrap copies of it."""
     keys = list(rows)
     count = stats.REPLICATES if len(y) <= 20_000 else stats.REPLICATES // 4
     weights = stats.item_weights(len(y), seed, group, count)
     found = stats.resample(np.stack([guesses[key] for key in keys]), y, metric, weights)
-    return Evidence(rows, dict(zip(keys, found, strict=True)), seed)
+    classes = None if sizes is None else tuple(sizes)
+    return Evidence(rows, dict(zip(keys, found, strict=True)), seed, classes)
 
 
 def summary(evidence: Evidence) -> list[dict[str, Any]]:
@@ -86,7 +113,8 @@ def summary(evidence: Evidence) -> list[dict[str, Any]]:
     found = []
     for reading in evidence.readings():
         for count in evidence.counts(reading):
-            part = stats.interval(evidence.at(reading, count))
+            draws = evidence.draws(reading, count)
+            part = stats.interval(evidence.at(reading, count), evidence.pool(reading, count, draws))
             found.append(
                 {
                     "reading": reading,
@@ -113,7 +141,8 @@ def difference(evidence: Evidence, ours: str, theirs: str) -> stats.Interval | N
         return None
     chosen = sorted(draws)
     parts = [evidence.at(ours, c, chosen) - evidence.at(theirs, c, chosen) for c in shared]
-    return stats.interval(np.mean(parts, axis=0))
+    pools = [evidence.pool(ours, c, chosen) - evidence.pool(theirs, c, chosen) for c in shared]
+    return stats.interval(np.mean(parts, axis=0), np.mean(pools, axis=0))
 
 
 def headline_count(counts: Sequence[int]) -> int:
@@ -130,7 +159,15 @@ def saved(evidence: Evidence, ours: str, rival: str, at: int) -> dict[str, Any]:
     """Return labels saved against one rival at the score reached with `at` labels a class."""
     counts = evidence.counts(rival)
     found = stats.labels_saved(
-        counts, evidence.at(ours, at), [evidence.at(rival, c) for c in counts], at, evidence.seed
+        counts,
+        evidence.at(ours, at),
+        [evidence.at(rival, c) for c in counts],
+        at,
+        evidence.seed,
+        (
+            evidence.pool(ours, at, evidence.draws(ours, at)),
+            [evidence.pool(rival, c, evidence.draws(rival, c)) for c in counts],
+        ),
     )
     return {
         "against": rival,
@@ -214,7 +251,10 @@ def sentence(
     points = f"{_percent(abs(gap.mean))} points{_range(gap)}"
     if given == DID_NOT_HELP:
         plain = "plain features are better: " if worst in PLAIN else ""
-        return f"Pre-training did not help: {plain}{name_of(worst)} beats {name} by {points} on average."
+        return (
+            f"Pre-training did not help: {plain}{name_of(worst)} beats {name} by {points} "
+            "on average."
+        )
     if given == UNCLEAR:
         side = "above" if gap.mean >= 0 else "below"
         return (
