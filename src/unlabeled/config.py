@@ -61,6 +61,13 @@ class TextConfig(_Frozen):
     split: Literal["document", "tail"] = Field(
         "document", description="hold out whole documents, or the tail of the text"
     )
+    edge: Literal["before", "after", "both"] = Field(
+        "before", description="where a trained bpe, char or byte tokenizer marks a document"
+    )
+    sentinels: int = Field(
+        0, ge=0, le=1000, description="special tokens <extra_id_0>, ... for hidden spans (t5)"
+    )
+    infill: bool = Field(False, description="special tokens for filling in the middle (gpt)")
 
 
 class AudioConfig(_Frozen):
@@ -107,6 +114,9 @@ class OptimConfig(_Frozen):
     betas: tuple[float, float] = Field((0.9, 0.999), description="Adam's averages")
     eps: float = Field(1e-8, gt=0, description="Adam's epsilon")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and lars")
+    trust: float = Field(
+        0.001, gt=0, description="lars: step of a matrix as a share of its norm, times the rate"
+    )
     muon_lr: float = Field(0.02, gt=0, description="peak rate of matrices under muon")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the run in which the rate rises")
     final_lr: float = Field(0.0, ge=0, le=1, description="last rate as a share of the peak")
@@ -120,6 +130,9 @@ class LoopConfig(_Frozen):
     steps: int = Field(1000, ge=1, description="optimiser steps")
     batch: int = Field(256, ge=1, description="samples a step, over all ranks")
     accumulate: int = Field(1, ge=1, description="micro-batches a step")
+    streams: int = Field(
+        1, ge=1, le=64, description="shares of a micro-batch worked on side by side, on a CPU"
+    )
     workers: int = Field(0, ge=0, le=64, description="data worker processes")
     seed: int = Field(0, ge=0, description="of initialisation, order, views and masks")
     threads: int = Field(1, ge=1, description="torch threads; part of what makes a run exact")

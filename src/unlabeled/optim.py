@@ -144,7 +144,7 @@ def _plain(groups: list[dict[str, Any]], config: OptimConfig) -> Optimizer:
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
     if config.name == "lars":
-        return LARS(groups, lr=config.lr, momentum=config.momentum)
+        return LARS(groups, lr=config.lr, momentum=config.momentum, trust=config.trust)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 

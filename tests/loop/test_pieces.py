@@ -94,6 +94,34 @@ def test_lars_follows_the_official_rule() -> None:
     torch.testing.assert_close(vector.detach(), q)
 
 
+def test_lars_is_not_the_rule_of_other_libraries() -> None:
+    """They divide by |g| + wd |p|, which is at least |g + wd p|: their steps are shorter."""
+    from lightly.utils.lars import LARS as OTHER  # noqa: N811
+
+    torch.manual_seed(0)
+    start, grad = torch.randn(6, 5), torch.randn(6, 5)
+    moved = []
+    for kind, name in ((LARS, "trust"), (OTHER, "trust_coefficient")):
+        p = nn.Parameter(start.clone())
+        p.grad = grad.clone()
+        kind([p], lr=1.0, momentum=0.9, weight_decay=0.5, **{name: 0.01}).step()
+        moved.append((p.detach() - start).norm())
+    assert moved[0].item() == pytest.approx(0.01 * start.norm().item(), rel=1e-4)
+    assert moved[1] < 0.99 * moved[0]
+
+
+def test_the_trust_of_lars_is_an_option() -> None:
+    method = _Tiny()
+    before = method.hidden.weight.detach().clone()
+    optim = Optim(method, OptimConfig(name="lars", lr=1.0, trust=0.05, weight_decay=0.0, warmup=0))
+    for p in method.parameters():
+        p.grad = torch.ones_like(p)
+    optim.set(0.0)
+    optim.step()
+    moved = (method.hidden.weight.detach() - before).norm()
+    assert moved.item() == pytest.approx(0.05 * before.norm().item(), rel=1e-4)
+
+
 class _Tiny(Method):
     def __init__(self) -> None:
         super().__init__()
