@@ -18,6 +18,7 @@ from unlabeled import checkpoint, config, loop
 from unlabeled.config import RunConfig
 from unlabeled.errors import UnlabeledError
 from unlabeled.journal import read_lines
+from unlabeled.methods import catalogue
 
 NARROW = {
     "name": "timm:resnet18",
@@ -44,6 +45,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "method": {"out_dim": 64, "num_local": 2},
     },
     "simsiam": {"encoder": NARROW, "method": {}},
+    "dinov2": {
+        "encoder": PATCHES,
+        "method": {"out_dim": 64, "num_local": 2, "hidden_dim": 64, "gram": 1.0, "gram_from": 0.5},
+    },
     "ibot": {"encoder": PATCHES, "method": {"out_dim": 64, "num_local": 2, "hidden_dim": 64}},
     "lejepa": {"encoder": NARROW, "method": {"lines": 32, "hidden_dim": 64, "out_dim": 8}},
     "moco": {"encoder": NARROW, "method": {"queue": 24}},
@@ -58,21 +63,35 @@ SMALL: dict[str, dict[str, Any]] = {
     "nnclr": {"encoder": NARROW, "method": {"queue": 24}},
     "gpt": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},
     "bert": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
+    "t5": {"encoder": {"name": "hf:t5-1x32h2"}, "method": {}},
+    "bart": {"encoder": {"name": "hf:bart-1x32h2"}, "method": {}},
     "electra": {"encoder": {"name": "hf:electra-1x32h2"}, "method": {}},
+    "apc": {"encoder": {"name": "hf:llama-1x32h2", "patch": 2}, "method": {}},
+    "hubert": {
+        "encoder": {"name": "hf:modernbert-2x32h2", "patch": 2},
+        "method": {"num_codes": 8, "mask_span": 3},
+    },
+    "wav2vec2": {
+        "encoder": {"name": "hf:wav2vec2-1x32"},
+        "modality": {"form": "wave", "seconds": 0.3},
+        "method": {"num_negatives": 10, "entries": 8, "code_dim": 16, "mask_span": 3},
+    },
 }
 IMAGE = {"size": 16, "channels": 3, "mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0.3], "blur": False}
-TEXT = {"tokenizer": "char", "vocab_size": 200, "length": 32}
+TEXT = {"tokenizer": "char", "vocab_size": 200, "length": 32, "sentinels": 8, "infill": True}
+AUDIO = {"form": "frames", "seconds": 0.3, "mels": 16, "mean": -8.0, "std": 4.0}
 
 
 def small_config(method: str, data: Path, **loop: Any) -> RunConfig:
     """Return the configuration of a run of seconds."""
     small = SMALL[method]
-    text = small["encoder"]["name"].startswith("hf:")
+    kind = catalogue.describe(method).modalities[0]
+    read = {"image": IMAGE, "text": TEXT, "audio": AUDIO}[kind]
     steps = {"steps": 24, "batch": 8, "save_steps": 5, "log_steps": 1, "health_steps": 6, "seed": 3}
     return config.build(
         {
-            "data": {"path": str(data), "kind": "text" if text else "image", "held_out": 0.2},
-            "modality": TEXT if text else IMAGE,
+            "data": {"path": str(data), "kind": kind, "held_out": 0.2},
+            "modality": small.get("modality", read),
             "encoder": small["encoder"],
             "method": {"name": method, **small["method"]},
             "optim": {"lr": 1e-3},

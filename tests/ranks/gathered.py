@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unlabeled.methods.swav import SwAV
+from unlabeled.nn.block_masks import spread_ratios
 from unlabeled.nn.contrast import batch_nce, nt_xent, queue_nce
 from unlabeled.nn.decorrelate import barlow_twins, vicreg
 from unlabeled.nn.distill import distill, sharpen
@@ -131,6 +132,12 @@ def spread_out(weight: Tensor, views: Tensor) -> Tensor:
     return koleo(views[0] @ weight)
 
 
+def laid_out(weight: Tensor, views: Tensor) -> Tensor:
+    """Weigh samples by mask ratios that are laid out over the batch of all ranks."""
+    ratios = spread_ratios(views[0, :, :2].sigmoid(), 0.5, 0.1, 0.5)
+    return (ratios * (views[1] @ weight).square().mean(1)).mean()
+
+
 LOSSES: Losses = {
     "simclr": simclr,
     "dino": dino,
@@ -144,6 +151,7 @@ LOSSES: Losses = {
     "spread": spread,
     "sigreg": lejepa,
     "koleo": spread_out,
+    "ratios": laid_out,
 }
 
 

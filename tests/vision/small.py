@@ -24,7 +24,9 @@ def encoder(kind: str = "vit", **options: Any) -> Encoder:
     return build(EncoderConfig(name="timm:test_resnet", **options), IMAGE)
 
 
-def method(name: str, kind: str = "vit", **options: Any) -> Method:
+def method(
+    name: str, kind: str = "vit", encoder_options: dict[str, Any] | None = None, **options: Any
+) -> Method:
     """Return a method on a small encoder."""
     small = {
         "simclr": {"hidden_dim": 32, "out_dim": 16},
@@ -43,11 +45,16 @@ def method(name: str, kind: str = "vit", **options: Any) -> Method:
         "vicreg": {"hidden_dim": 32, "out_dim": 16},
         "nnclr": {"hidden_dim": 32, "predictor_dim": 32, "out_dim": 16, "queue": 20},
         "lejepa": {"hidden_dim": 32, "out_dim": 8, "lines": 32},
+        "dinov2": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
         "ibot": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
         "dino": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
     }[name]
     found = load(name)
-    return found(found.Config(**{**small, **options}), encoder(kind), Image(IMAGE, patch=4))
+    return found(
+        found.Config(**{**small, **options}),
+        encoder(kind, options=encoder_options or {}),
+        Image(IMAGE, patch=4),
+    )
 
 
 def batch(task: Method, size: int = 8, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:

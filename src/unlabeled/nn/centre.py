@@ -1,12 +1,14 @@
-"""The centre of a teacher's scores: a mean that moves slowly, over steps and ranks."""
+"""What keeps a teacher's targets from all being one prototype: a centre, or Sinkhorn-Knopp."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from unlabeled.nn.distill import sharpen
 from unlabeled.nn.gather import sum_over_ranks
 from unlabeled.nn.precision import full
+from unlabeled.nn.sinkhorn import sinkhorn
 
 
 class Centre(nn.Module):
@@ -42,3 +44,29 @@ class Centre(nn.Module):
             if total[-1] > 0:
                 self.value.lerp_(total[:-1] / total[-1], 1 - self.momentum)
             self._heard.clear()
+
+
+class Balance(nn.Module):
+    """Turns a teacher's scores into targets that use all prototypes.
+
+    Args:
+        num_prototypes: K.
+        kind: ``sinkhorn`` balances each batch over all ranks; ``centre`` subtracts a slow mean.
+        momentum: of the centre.
+    """
+
+    def __init__(self, num_prototypes: int, kind: str, momentum: float = 0.9) -> None:
+        super().__init__()
+        self.centre = Centre(num_prototypes, momentum) if kind == "centre" else None
+
+    def forward(self, scores: Tensor, temperature: float) -> Tensor:
+        """Return targets, (B, K) -> (B, K), rows sum to 1; a centre hears the scores."""
+        if self.centre is None:
+            return sinkhorn(scores, temperature)
+        self.centre.hear(scores)
+        return sharpen(scores, self.centre.value, temperature)
+
+    def move(self) -> None:
+        """Move the centre, if there is one."""
+        if self.centre is not None:
+            self.centre.move()

@@ -24,6 +24,17 @@ def hold(
     return [*rest, {"params": last, "decay": True, "frozen_until": until}]
 
 
+def layered(
+    named: Iterable[tuple[str, nn.Parameter]], num_blocks: int, decay: float, patch: float
+) -> list[dict[str, Any]]:
+    """Group trained parameters by rate (see `layer_scales`); vectors are not decayed."""
+    trained = {name: p for name, p in named if p.requires_grad}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, scale in layer_scales(trained, num_blocks, decay, patch).items():
+        groups.setdefault((scale, trained[name].ndim > 1), []).append(trained[name])
+    return [{"params": p, "lr_scale": k[0], "decay": k[1]} for k, p in groups.items()]
+
+
 def layer_scales(
     names: Iterable[str], num_blocks: int, decay: float, patch: float
 ) -> dict[str, float]:
