@@ -130,9 +130,6 @@ class LoopConfig(_Frozen):
     steps: int = Field(1000, ge=1, description="optimiser steps")
     batch: int = Field(256, ge=1, description="samples a step, over all ranks")
     accumulate: int = Field(1, ge=1, description="micro-batches a step")
-    streams: int = Field(
-        1, ge=1, le=64, description="shares of a micro-batch worked on side by side, on a CPU"
-    )
     workers: int = Field(0, ge=0, le=64, description="data worker processes")
     seed: int = Field(0, ge=0, description="of initialisation, order, views and masks")
     threads: int = Field(1, ge=1, description="torch threads; part of what makes a run exact")
@@ -187,7 +184,7 @@ def parse_value(text: str) -> Any:
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """Turn ``["optim.lr=1e-3"]`` into ``{"optim": {"lr": 0.001}}``.
+    """Turn ``["optim.lr=1e-3"]`` into ``{"optim": {"lr": 0.001}}``; more dots go deeper.
 
     Raises:
         UsageError: a word has no ``=`` or no section.
@@ -201,8 +198,31 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
                 f"'{word}' is not an option. Write section.name=value, for example optim.lr=0.001 "
                 f"(sections: {', '.join([*SECTIONS, 'modality', 'method'])})."
             )
-        tree.setdefault(section, {})[name] = parse_value(value)
+        inside: dict[str, Any] = {}
+        place, (*outer, last) = inside, name.split(".")
+        for part in outer:
+            place = place.setdefault(part, {})
+        place[last] = parse_value(value)
+        merge(tree.setdefault(section, {}), inside)
     return tree
+
+
+def merge(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Set values in a tree in place; tables are merged, everything else is replaced.
+
+    >>> tree = {"options": {"a": 1, "b": 2}, "x": 1}
+    >>> merge(tree, {"options": {"b": 3}, "x": 4})
+    >>> tree
+    {'options': {'a': 1, 'b': 3}, 'x': 4}
+    """
+    for key, value in values.items():
+        there = tree.get(key)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            inner = dict(there)
+            merge(inner, value)
+            tree[key] = inner
+        else:
+            tree[key] = value
 
 
 def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
