@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unlabeled.types import Batch, Loss, View
 
-Need = Literal["feature", "tokens", "causal", "bidirectional"]
+Need = Literal["feature", "tokens", "causal", "bidirectional", "decoder", "waves"]
 
 
 class MethodConfig(BaseModel):
@@ -32,7 +32,8 @@ class Method(nn.Module):
 
     Attributes:
         Config: the method's options.
-        modalities: the kinds of data that it fits.
+        modalities: the kinds of data that it fits, the one it was made for first; what fits
+            images also fits spectrograms of recordings.
         needs: what it asks of an encoder: ``feature`` (any encoder), ``tokens`` (blocks run on
             any subset of tokens: a transformer), ``causal`` or ``bidirectional`` attention.
         class_token: whether its loss shapes a transformer's class token, so that features are
@@ -46,7 +47,7 @@ class Method(nn.Module):
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
-    modalities: ClassVar[tuple[str, ...]] = ("image",)
+    modalities: ClassVar[tuple[str, ...]] = ("image", "audio")
     needs: ClassVar[Need] = "feature"
     class_token: ClassVar[bool] = False
     couples_samples: ClassVar[bool] = False

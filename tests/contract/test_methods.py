@@ -36,17 +36,17 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(
-    tmp_path_factory: pytest.TempPathFactory, image_folder: Path, text_folder: Path
+    tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]
 ) -> Callable[[str], Made]:
     """Return a maker of fresh methods; data are prepared once for each kind."""
     prepared: dict[str, Prepared] = {}
 
     def make(name: str) -> Made:
-        text = "text" in catalogue.describe(name).modalities
-        config = small_config(name, text_folder if text else image_folder)
-        if config.data.kind not in prepared:
-            prepared[config.data.kind] = prepare(config, tmp_path_factory.mktemp("prepared"))
-        data = prepared[config.data.kind]
+        config = small_config(name, folders[catalogue.describe(name).modalities[0]])
+        how = repr(config.modality)
+        if how not in prepared:
+            prepared[how] = prepare(config, tmp_path_factory.mktemp("prepared"))
+        data = prepared[how]
         state = build(config, Path(), data)
         stream = batches(state)
         return Made(config, data, state.method, [next(stream), next(stream)])
@@ -181,13 +181,17 @@ ENCODERS = {
             "options": {"embed_dim": 48, "depth": 1},
         },
     },
-    "text": {f: {"name": f"hf:{f}-1x32h2"} for f in ("bert", "modernbert", "gpt2", "llama")},
+    "text": {f: {"name": f"hf:{f}-1x32h2"} for f in ("bert", "modernbert", "gpt2", "llama", "t5", "bart")},
+    "audio": {
+        **{f: {"name": f"hf:{f}-2x32h2"} for f in ("bert", "modernbert", "gpt2", "llama", "t5", "bart")},
+        "waves": {"name": "hf:wav2vec2-1x32"},
+        "waves of HuBERT": {"name": "hf:hubert-1x32"},
+    },
 }
 CASES = [
     (name, kind, label)
     for name in METHODS
-    for kind in ("image", "text")
-    if kind in catalogue.describe(name).modalities
+    for kind in catalogue.describe(name).modalities[:1]
     for label in ENCODERS[kind]
 ]
 
@@ -205,9 +209,11 @@ def test_every_encoder_works_or_is_refused_with_what_would(
         "tokens": label == "a transformer",
         "causal": label in ("gpt2", "llama"),
         "bidirectional": label in ("bert", "modernbert"),
+        "decoder": label in ("t5", "bart"),
+        "waves": label.startswith("waves"),
     }[needs]
     if not fits:
-        with pytest.raises(ConfigError, match=name):
+        with pytest.raises(ConfigError, match=rf"{name}|Set modality\.form"):
             build_method(config, it.data.modality)
         return
     method = build_method(config, it.data.modality)

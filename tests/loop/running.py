@@ -61,6 +61,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "barlow": {"encoder": NARROW, "method": {"hidden_dim": 64, "out_dim": 32}},
     "vicreg": {"encoder": NARROW, "method": {"hidden_dim": 64, "out_dim": 32}},
     "nnclr": {"encoder": NARROW, "method": {"queue": 24}},
+    "combine": {
+        "encoder": NARROW,
+        "method": {
+            "tasks": ["byol", "simclr"],
+            "weights": [1.0, 0.5],
+            "options": {"byol": {"hidden_dim": 64, "out_dim": 16}},
+        },
+    },
     "gpt": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},
     "bert": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "t5": {"encoder": {"name": "hf:t5-1x32h2"}, "method": {}},

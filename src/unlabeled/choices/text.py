@@ -11,17 +11,33 @@ from unlabeled.methods import catalogue
 def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     """Fill in how text is read and which network learns from it."""
     configs.check_section("modality", chooser.tree.get("modality", {}), configs.TextConfig)
-    causal = catalogue.describe(method).needs == "causal"
+    needs = catalogue.describe(method).needs
+    pieces = needs == "bidirectional"
     chooser.choose(
-        "modality", "tokenizer", "bpe" if causal else "wordpiece",
-        "trained on this text; " + ("lossless" if causal else "as BERT's"),
+        "modality", "tokenizer", "wordpiece" if pieces else "bpe",
+        "trained on this text; " + ("as BERT's" if pieces else "lossless"),
     )  # fmt: skip
     entries = 2048 if seen.size < 2_000_000 else 4096 if seen.size < 20_000_000 else 8192
     chooser.choose("modality", "vocab_size", entries, f"for {seen.size / 1e6:.1f} MB of text")
-    chooser.choose("modality", "length", 128, "short rows train fastest")
+    _special(chooser, method)
+    length, why = LENGTHS.get(method, (128, "short rows train fastest"))
+    chooser.choose("modality", "length", length, why)
     if seen.count == 1:
         chooser.choose("modality", "split", "tail", "one document: its tail is held out")
         chooser.choose("data", "held_out", 0.1, "the last tenth, as is usual for one text")
-    chooser.choose(
-        "encoder", "name", "hf:gpt2-mini" if causal else "hf:bert-mini", "fits minutes on a CPU"
-    )
+    stack = STACKS.get(method, NEEDED.get(needs, "hf:bert-mini"))
+    chooser.choose("encoder", "name", stack, "fits minutes on a CPU")
+
+
+NEEDED = {"causal": "hf:gpt2-mini", "decoder": "hf:t5-mini"}
+STACKS = {"bart": "hf:bart-mini"}
+LENGTHS = {"t5": (141, "by T5's rule, 128 when spans of it are sentinels")}
+
+
+def _special(chooser: Chooser, method: str) -> None:
+    """Choose the special tokens that a method needs."""
+    if method == "t5":
+        chooser.choose("modality", "edge", "after", "as T5's")
+        chooser.choose("modality", "sentinels", 100, "as T5's; each stands for a hidden span")
+    elif method == "bart":
+        chooser.choose("modality", "edge", "both", "as BART's")

@@ -99,24 +99,34 @@ def _sampled(part: Part, found: Survey) -> Iterator[str]:
 def _tokenizer(config: TextConfig, parts: dict[str, Part], found: Survey, folder: Path) -> None:
     """Train or copy the tokenizer into the run folder."""
     given = Path(config.tokenizer)
+    extra = tokenizers.extra_tokens(config.sentinels, config.infill)
     if config.tokenizer not in tokenizers.KINDS and given.is_dir():
-        tokenizers.load(given).save_pretrained(str(folder))
+        kept = tokenizers.load(given)
+        missing = [word for word in extra if word not in kept.get_vocab()]
+        kept.add_special_tokens({"extra_special_tokens": [*kept.extra_special_tokens, *missing]})
+        kept.save_pretrained(str(folder))
         return
     if config.tokenizer == "char":
         texts: Iterator[str] = chain.from_iterable(chain(*parts.values()))
     else:
         texts = _sampled(parts["train"], found)
     opens = len(parts["train"].documents) >= FEW_DOCUMENTS
-    trained = tokenizers.train(config.tokenizer, texts, config.vocab_size, config.length, opens)
+    trained = tokenizers.train(
+        config.tokenizer, texts, config.vocab_size, config.length, opens, config.edge, extra
+    )
     trained.save_pretrained(str(folder))
 
 
 def _asked(source: Documents, config: TextConfig, seed: int, held_out: float) -> str:
     """Return a hash of everything that the token files depend on."""
+    text = config.model_dump()
+    for name in ("edge", "sentinels", "infill"):  # not known to runs that are older than they
+        if text[name] == TextConfig.model_fields[name].default:
+            del text[name]
     asked = {
         "format": FORMAT,
         "data": source.fingerprint,
-        "text": config.model_dump(),
+        "text": text,
         "seed": seed,
         "held_out": held_out,
     }

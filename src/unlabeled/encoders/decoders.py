@@ -58,9 +58,7 @@ def encode(model: Any, x: Tensor, layout: Layout) -> Tensor:
     return torch.as_tensor(model.encoder.final_layer_norm(x))
 
 
-def decode(
-    model: Any, ids: Tensor, layout: Layout, memory: Tensor, source: Layout
-) -> Tensor:
+def decode(model: Any, ids: Tensor, layout: Layout, memory: Tensor, source: Layout) -> Tensor:
     """Run the decoder, each document on the tokens of the same document of the source.
 
     Args:
@@ -81,9 +79,7 @@ def decode(
         return x
     bias = None
     for block in model.decoder.block:
-        x, bias, _ = block(
-            x, position_bias=bias, encoder_hidden_states=memory, layout=crossing
-        )
+        x, bias, _ = block(x, position_bias=bias, encoder_hidden_states=memory, layout=crossing)
     return torch.as_tensor(model.decoder.final_layer_norm(x))
 
 

@@ -29,10 +29,15 @@ METHODS: dict[str, str] = {
     "barlow": "unlabeled.methods.barlow:BarlowTwins",
     "vicreg": "unlabeled.methods.vicreg:VICReg",
     "nnclr": "unlabeled.methods.nnclr:NNCLR",
+    "combine": "unlabeled.methods.combine:Combine",
     "gpt": "unlabeled.methods.gpt:GPT",
     "bert": "unlabeled.methods.bert:BERT",
     "electra": "unlabeled.methods.electra:ELECTRA",
+    "t5": "unlabeled.methods.t5:T5",
+    "bart": "unlabeled.methods.bart:BART",
     "apc": "unlabeled.methods.apc:APC",
+    "hubert": "unlabeled.methods.hubert:HuBERT",
+    "wav2vec2": "unlabeled.methods.wav2vec2:Wav2Vec2",
 }
 
 

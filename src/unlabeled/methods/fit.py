@@ -62,13 +62,27 @@ def require_frames(method: str, encoder: Encoder, causal: bool) -> None:
     )
 
 
+def require_waves(method: str, encoder: Encoder) -> None:
+    """Refuse an encoder that does not read samples.
+
+    Raises:
+        ConfigError: names what would work.
+    """
+    if not hasattr(encoder, "convolved"):
+        raise ConfigError(
+            f"{method} needs an encoder of samples, and '{encoder.name}' is none. Choose "
+            "encoder.name from hf:wav2vec2-tiny, hf:hubert-mini, ... with modality.form=wave."
+        )
+
+
 def require_attention(method: str, encoder: Encoder, causal: bool) -> None:
     """Refuse an encoder whose tokens see too much or too little.
 
     Raises:
         ConfigError: names what would work.
     """
-    if encoder.modality == "text" and encoder.causal == causal:
+    decodes = getattr(encoder, "decodes", False)
+    if encoder.modality == "text" and encoder.causal == causal and not decodes:
         return
     wanted = "see only what came before" if causal else "see both sides"
     fitting = "hf:gpt2-mini, hf:llama-mini" if causal else "hf:bert-mini, hf:modernbert-mini"
@@ -76,6 +90,19 @@ def require_attention(method: str, encoder: Encoder, causal: bool) -> None:
         f"{method} needs an encoder whose tokens {wanted}, and '{encoder.name}' is none. "
         f"Choose encoder.name from {fitting}, ..., or method {'bert' if causal else 'gpt'}."
     )
+
+
+def require_decoder(method: str, encoder: Encoder) -> None:
+    """Refuse an encoder that has no decoder beside it.
+
+    Raises:
+        ConfigError: names what would work.
+    """
+    if not getattr(encoder, "decodes", False):
+        raise ConfigError(
+            f"{method} needs an encoder with a decoder, and '{encoder.name}' has none. Choose "
+            "encoder.name from hf:t5-mini, hf:bart-mini, ..., or method bert."
+        )
 
 
 def require_mask(method: str, modality: Any) -> None:

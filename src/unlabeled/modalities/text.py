@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from unlabeled.kinds import TEXT
 from unlabeled.modalities import scripts
 from unlabeled.modalities.base import Modality
 from unlabeled.modalities.decode import PIECE, Damage, clean, decode
+from unlabeled.modalities.tokenizer import INFILL
 from unlabeled.types import View
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Text(Modality):
         opens: tokens that begin every document.
         closes: tokens that end every document; where there are none, what opens the next
             document is also what a generator must predict at the end.
+        sentinel_ids: tokens that stand for hidden spans, the first first.
+        infill_ids: tokens before prefix, middle and suffix, or none.
     """
 
     name = "text"
@@ -55,9 +59,14 @@ class Text(Modality):
         paired = tokenizer.cls_token_id is not None and tokenizer.sep_token_id is not None
         edge = tokenizer.eos_token_id if not paired else tokenizer.sep_token_id
         self.eos_id: int | None = edge
-        self.closes: list[int] = [edge] if paired else []
-        self.opens: list[int] = [tokenizer.cls_token_id] if paired else [edge] * (edge is not None)
+        before, after = self._edges(edge, tokenizer.cls_token_id if paired else edge)
+        self.opens: list[int] = before
+        self.closes: list[int] = after
         self.special_ids: tuple[int, ...] = tuple(sorted(set(tokenizer.all_special_ids)))
+        vocabulary = tokenizer.get_vocab()
+        names = takewhile(vocabulary.__contains__, map("<extra_id_{}>".format, count()))
+        self.sentinel_ids: list[int] = [vocabulary[name] for name in names]
+        self.infill_ids: list[int] = [vocabulary[n] for n in INFILL if n in vocabulary]
 
     @classmethod
     def of_run(cls, config: RunConfig, folder: Path) -> Text:
@@ -69,6 +78,16 @@ class Text(Modality):
     def of_folder(cls, settings: Mapping[str, Any], folder: Path) -> Text:
         """Return the modality of a saved encoder, with the tokenizer beside it."""
         return cls(TextConfig(**settings), folder)
+
+    def _edges(self, edge: int | None, first: int | None) -> tuple[list[int], list[int]]:
+        """Return what opens and what closes documents, as the tokenizer's template says."""
+        marked = self.tokenizer.backend_tokenizer.encode("a").special_tokens_mask
+        before, after = (bool(marked and marked[place]) for place in (0, -1))
+        if edge is None:
+            return [], []
+        if not after:
+            return [edge], []  # what opens the next document closes this one
+        return [first] * before if first is not None else [], [edge]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the tokenizer out: workers cut rows that are tokens already."""
@@ -159,6 +178,11 @@ class Text(Modality):
         special = list(self.special_ids)
         edges[0, special], edges[1, special] = True, False
         return edges
+
+    def sentence_ends(self) -> Tensor:
+        """Return for each token whether a sentence ends with it, (K,) bool."""
+        texts = [self.decode([number]).rstrip() for number in range(self.vocab_size)]
+        return torch.tensor([text[-1:] in tuple(".!?。！？।") for text in texts])
 
     def read(self, payload: Any) -> NDArray[np.int32]:
         """Return the row: a row of tokens is itself, a document becomes one padded row."""

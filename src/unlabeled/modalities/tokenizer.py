@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,27 @@ EDGE, PAD, MASK, UNKNOWN = "<|endoftext|>", "<|pad|>", "<|mask|>", "<|unknown|>"
 BERT = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
+INFILL = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+"""What stands before the three parts of a text that is filled in the middle."""
+
+
+def extra_tokens(sentinels: int, infill: bool) -> list[str]:
+    """Return special tokens beyond the usual ones; the first sentinel is the very last, as in T5.
+
+    >>> extra_tokens(2, False)
+    ['<extra_id_1>', '<extra_id_0>']
+    """
+    return [*INFILL * infill, *(f"<extra_id_{n}>" for n in reversed(range(sentinels)))]
+
+
 def train(
-    kind: str, texts: Iterable[str], vocab_size: int, length: int, opens: bool = True
+    kind: str,
+    texts: Iterable[str],
+    vocab_size: int,
+    length: int,
+    opens: bool = True,
+    edge: str = "before",
+    extra: Sequence[str] = (),
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer.
 
@@ -34,8 +53,10 @@ def train(
         texts: pieces of documents; read once.
         vocab_size: most entries, special ones included.
         length: tokens in a row, written down as the model's longest input.
-        opens: whether encoding puts the special token before a document. False for a corpus of
+        opens: whether encoding puts the special token at a document. False for a corpus of
             so few documents that its meaning cannot be learned.
+        edge: whether that is before, after or on both sides (WordPiece: always both).
+        extra: further special tokens, part of `vocab_size`.
 
     Raises:
         ConfigError: a vocabulary too small for the kind.
@@ -46,35 +67,46 @@ def train(
             f"modality.tokenizer={kind!r} is neither one of {', '.join(KINDS)} nor a folder with "
             f"a tokenizer.{nearest(kind, KINDS)}"
         )
-    tokenizer = makers[kind](texts, vocab_size)
+    tokenizer = makers[kind](texts, vocab_size - len(extra))
+    tokenizer.add_special_tokens(list(extra))
     names = BERT if kind == "wordpiece" else {"pad": PAD, "mask": MASK, "bos": EDGE, "eos": EDGE}
     if kind == "char":
         names = {**names, "unk": UNKNOWN}
-    return _wrap(tokenizer, names, length, opens)
+    template = _template(names, edge) if opens or "cls" in names else None
+    return _wrap(tokenizer, names, length, template, extra)
+
+
+def _template(names: dict[str, str], edge: str) -> tuple[str, str]:
+    """Return how a document, and a pair of them, is marked."""
+    if "cls" in names:
+        single = f"{names['cls']} $A {names['sep']}"
+        return single, f"{single} $B:1 {names['sep']}:1"
+    before, after = (f"{EDGE} " * (edge != "after"), f" {EDGE}" * (edge != "before"))
+    return f"{before}$A{after}", f"{before}$A {EDGE} $B{after}"
 
 
 def _wrap(
-    tokenizer: Any, names: dict[str, str], length: int, opens: bool
+    tokenizer: Any,
+    names: dict[str, str],
+    length: int,
+    template: tuple[str, str] | None,
+    extra: Sequence[str],
 ) -> PreTrainedTokenizerFast:
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    if "cls" in names:
-        template = f"{names['cls']} $A {names['sep']}"
-        pair = f"{template} $B:1 {names['sep']}:1"
-        edges = [names["cls"], names["sep"]]
-    else:
-        template, pair, edges = f"{EDGE} $A", f"{EDGE} $A $B", [EDGE]
-    if opens or "cls" in names:
+    if template is not None:
+        edges = [names[role] for role in ("cls", "sep") if role in names] or [EDGE]
         tokenizer.post_processor = TemplateProcessing(
-            single=template,
-            pair=pair,
+            single=template[0],
+            pair=template[1],
             special_tokens=[(word, tokenizer.token_to_id(word)) for word in edges],
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=length,
         clean_up_tokenization_spaces=False,
+        extra_special_tokens=list(extra),
         **{f"{role}_token": word for role, word in names.items()},
     )
 

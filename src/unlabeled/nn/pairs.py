@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlabeled import rng
 
@@ -103,3 +104,17 @@ def _packed(rows: Sequence[Sequence[tuple[int, Ids]]], padding: int) -> Tensor:
             place[0, at : at + len(ids)], place[1, at : at + len(ids)] = ids, number
             at += len(ids)
     return torch.from_numpy(found)
+
+
+def edges_of(text: Any, encoder: Any) -> Edges:
+    """Return the special tokens of a tokenizer, with what an encoder's decoder reads first."""
+    start = encoder.model.config.decoder_start_token_id
+    return Edges(tuple(text.opens) if text.closes else (), text.eos_id, start, text.pad_id)
+
+
+def write(encoder: Any, head: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Return logits (S, K) and ids (S,) of all that is to be written."""
+    tokens: Tensor = encoder.decode(pairs.source, pairs.inputs)  # (B, M, D)
+    where = (pairs.targets >= 0).flatten()
+    logits: Tensor = head(tokens.flatten(0, 1)[where])
+    return logits, pairs.targets.flatten()[where]
