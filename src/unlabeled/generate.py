@@ -272,15 +272,15 @@ def _guesses(
 
 @torch.inference_mode()
 def reconstruct(run: Run, raws: Sequence[Any], seed: int = 0) -> Any:
-    """Hide parts of raw images and let the run's MAE draw them.
+    """Hide parts of raw images and let the run draw them.
 
     Args:
-        run: a run of mae.
+        run: a run of mae or simmim.
         raws: images as `Image.read` returns them.
         seed: of crops and of what is hidden.
 
     Returns:
-        What `MAE.reconstruct` returns: original, masked and reconstructed images (B, C, H, W).
+        A `Reconstruction`: original, masked and reconstructed images (B, C, H, W).
     """
     from unlabeled.data.loader import distort, stack
 

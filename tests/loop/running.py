@@ -49,6 +49,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "encoder": PATCHES,
         "method": {"out_dim": 64, "num_local": 2, "hidden_dim": 64, "gram": 1.0, "gram_from": 0.5},
     },
+    "simmim": {"encoder": PATCHES, "method": {}},
     "ibot": {"encoder": PATCHES, "method": {"out_dim": 64, "num_local": 2, "hidden_dim": 64}},
     "lejepa": {"encoder": NARROW, "method": {"lines": 32, "hidden_dim": 64, "out_dim": 8}},
     "moco": {"encoder": NARROW, "method": {"queue": 24}},

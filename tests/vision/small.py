@@ -46,6 +46,7 @@ def method(
         "nnclr": {"hidden_dim": 32, "predictor_dim": 32, "out_dim": 16, "queue": 20},
         "lejepa": {"hidden_dim": 32, "out_dim": 8, "lines": 32},
         "dinov2": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
+        "simmim": {},
         "ibot": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
         "dino": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
     }[name]

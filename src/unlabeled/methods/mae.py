@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -25,18 +25,10 @@ from unlabeled.methods.fit import require_tokens
 from unlabeled.modalities.base import Modality
 from unlabeled.nn.kernels import choose_attention
 from unlabeled.nn.masks import random_masks, take
-from unlabeled.nn.patches import patchify, standardise, unpatchify
+from unlabeled.nn.patches import Reconstruction, patchify, standardise, unpatchify
 from unlabeled.nn.positions import sincos_2d
 from unlabeled.nn.precision import full
 from unlabeled.types import Batch, Loss, View
-
-
-class Reconstruction(NamedTuple):
-    """Images (B, C, H, W), normalised as the encoder sees them."""
-
-    original: Tensor
-    masked: Tensor
-    reconstruction: Tensor
 
 
 class MAE(Method):

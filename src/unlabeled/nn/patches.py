@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 from unlabeled.nn.precision import full
+
+
+class Reconstruction(NamedTuple):
+    """Images (B, C, H, W), normalised as the encoder sees them."""
+
+    original: Tensor
+    masked: Tensor
+    reconstruction: Tensor
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:

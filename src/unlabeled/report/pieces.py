@@ -78,7 +78,7 @@ GENERATIONS = Wanted(
 
 
 _SAW = {"image": [VIEWS], "text": [FILLS]}
-_SAW_BY_METHOD = {"gpt": [GENERATIONS], "mae": [VIEWS, MASKS]}
+_SAW_BY_METHOD = {"gpt": [GENERATIONS], "mae": [VIEWS, MASKS], "simmim": [VIEWS, MASKS]}
 _LEARNED = {"image": [NEIGHBOURS, PATCHES, MAP], "text": [NEIGHBOURS]}
 
 
