@@ -181,9 +181,12 @@ ENCODERS = {
             "options": {"embed_dim": 48, "depth": 1},
         },
     },
-    "text": {f: {"name": f"hf:{f}-1x32h2"} for f in ("bert", "modernbert", "gpt2", "llama", "t5", "bart")},
+    "text": {
+        f: {"name": f"hf:{f}-1x32h2"}
+        for f in ("bert", "modernbert", "gpt2", "llama", "t5", "bart")
+    },
     "audio": {
-        **{f: {"name": f"hf:{f}-2x32h2"} for f in ("bert", "modernbert", "gpt2", "llama", "t5", "bart")},
+        **{f: {"name": f"hf:{f}-2x32h2"} for f in ("bert", "modernbert", "gpt2", "llama")},
         "waves": {"name": "hf:wav2vec2-1x32"},
         "waves of HuBERT": {"name": "hf:hubert-1x32"},
     },

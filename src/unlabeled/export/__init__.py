@@ -70,6 +70,7 @@ def export(run: Run, to: str, out: Path | None = None, part: str = "encoder") ->
         DataError: the reloaded export differs from the original by more than `LIMIT`.
     """
     _fits(run, to, part)
+    _refuse_decoder(run, to)
     if to == "onnx":
         from unlabeled.export import onnx
 
@@ -105,6 +106,15 @@ def _fits(run: Run, to: str, part: str) -> None:
         fitting = [f for f in fits if (part, f) != ("finetune", to)]
         what = "a classifier" if to in fits else f"an encoder of {kind}"
         raise UsageError(f"{to} cannot hold {what}. Possible: {', '.join(fitting)}.")
+
+
+def _refuse_decoder(run: Run, to: str) -> None:
+    """Refuse a reader that would give the decoder's features."""
+    if to == "sentence-transformers" and run.config.encoder.name.startswith("hf:bart"):
+        raise UsageError(
+            "sentence-transformers reads the decoder of a BART, not the encoder that was trained "
+            "for features. Possible: hf, onnx; or train method t5."
+        )
 
 
 def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) -> ExportResult:

@@ -31,10 +31,11 @@ def usage(to: str, part: str, config: RunConfig, path: Path) -> str:
             f'model = SentenceTransformer("{path}")\n'
             'features = model.encode(["some text"])'
         )
-    return _transformers(part, config.data.kind, path)
+    decodes = part == "encoder" and config.encoder.name.startswith(("hf:t5", "hf:bart"))
+    return _transformers(part, config.data.kind, path, decodes)
 
 
-def _transformers(part: str, kind: str, path: Path) -> str:
+def _transformers(part: str, kind: str, path: Path, decodes: bool) -> str:
     head = {"image": "ForImageClassification", "text": "ForSequenceClassification"}[kind]
     model = f"AutoModel{head if part == 'finetune' else ''}"
     reader = {"image": "AutoImageProcessor", "text": "AutoTokenizer"}[kind]
@@ -47,7 +48,7 @@ def _transformers(part: str, kind: str, path: Path) -> str:
     return (
         f"from transformers import {reader}, {model}\n"
         f'reader = {reader}.from_pretrained("{path}")\n'
-        f'model = {model}.from_pretrained("{path}").eval()\n'
+        f'model = {model}.from_pretrained("{path}").eval(){".get_encoder()" * decodes}\n'
         f'rows = reader({given}, return_tensors="pt")\n'
         "found = model(**rows)\n" + ("logits = found.logits" if part == "finetune" else feature)
     )

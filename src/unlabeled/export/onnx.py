@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unlabeled.errors import MissingExtraError
 from unlabeled.export.real import Reference
-from unlabeled.export.reload import classifies, config_of, enlarged, mean_pool, tokenize
+from unlabeled.export.reload import classifies, config_of, enlarged, mean_pool, reading, tokenize
 
 
 class ImageFeature(nn.Module):
@@ -72,6 +72,7 @@ def write(source: Path, target: Path, given: Reference) -> None:
     name = f"AutoModelFor{kind}Classification" if classifier else "AutoModel"
     extra: dict[str, Any] = {} if given.pixels is not None else {"attn_implementation": "eager"}
     model = getattr(transformers, name).from_pretrained(source, **extra).eval()
+    model = reading(model, classifier)
     output = "logits" if classifier else "feature"
     if given.pixels is not None:
         program = _trace(

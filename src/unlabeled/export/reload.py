@@ -100,12 +100,18 @@ def with_transformers(folder: Path, given: Reference) -> NDArray[np.float32]:
         found = model(pixel_values=enlarged(given.pixels, content))
         return _array(found.logits if classifier else found.pooler_output)
     name = "AutoModelForSequenceClassification" if classifier else "AutoModel"
-    model = getattr(transformers, name).from_pretrained(folder).eval()
+    model = reading(getattr(transformers, name).from_pretrained(folder).eval(), classifier)
     rows = tokenize(folder, given)
     found = model(**rows)
     if classifier:
         return _array(found.logits)
     return _array(mean_pool(found.last_hidden_state, rows["attention_mask"]))
+
+
+def reading(model: Any, classifier: bool) -> Any:
+    """Return the part that gives features: of an encoder and a decoder, the encoder."""
+    decodes = getattr(model.config, "is_encoder_decoder", False) and not classifier
+    return model.get_encoder() if decodes else model
 
 
 def classifies(content: dict[str, Any]) -> bool:
@@ -157,7 +163,7 @@ def _by_modules(folder: Path, given: Reference) -> NDArray[np.float32]:
     pool = json.loads((pooling / "config.json").read_text(encoding="utf-8"))
     if not pool["pooling_mode_mean_tokens"]:
         raise ValueError(f"{pooling} does not pool by the mean")
-    model = AutoModel.from_pretrained(transformer).eval()
+    model = reading(AutoModel.from_pretrained(transformer).eval(), False)
     rows = tokenize(transformer, given)
     return _array(mean_pool(model(**rows).last_hidden_state, rows["attention_mask"]))
 
