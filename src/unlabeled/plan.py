@@ -44,8 +44,9 @@ def plan(request: Request) -> Plan:
     seen = look(source)
     chooser.choices.append(Choice("data.kind", source.kind, seen.words))
     method = _method(chooser, source, request)
-    part(source.kind, "choices")(chooser, seen, method, request)
-    _recipe(chooser, method, _preset(chooser, method, request))
+    lead = catalogue.lead(method, chooser.tree["method"])
+    part(source.kind, "choices")(chooser, seen, lead, request)
+    _recipe(chooser, lead, _preset(chooser, method, request))
     seconds = _machine(chooser, request, seen)
     config = configs.build(chooser.tree)
     return Plan(config, seconds, chooser.choices, source)
@@ -55,7 +56,7 @@ def _asked(request: Request) -> dict[str, dict[str, Any]]:
     """Merge file and overrides, checking names and ranges of every section."""
     tree: dict[str, dict[str, Any]] = {k: dict(v) for k, v in request.file.items() if k != "format"}
     for section, values in request.overrides.items():
-        tree.setdefault(section, {}).update(values)
+        configs.merge(tree.setdefault(section, {}), values)
     if request.init is not None:
         tree.setdefault("encoder", {})["init"] = request.init
     if request.steps is not None:
@@ -82,14 +83,15 @@ def _method(chooser: Chooser, source: Source, request: Request) -> str:
         chooser.tree.setdefault("method", {})["name"] = request.method
     name = str(chooser.choose("method", "name", *KINDS[source.kind].method))
     options = {k: v for k, v in chooser.tree["method"].items() if k != "name"}
-    card = catalogue.describe(name)
     catalogue.check(name, options)
-    if source.kind not in card.modalities:
-        fits = [n for n in catalogue.names() if source.kind in catalogue.describe(n).modalities]
-        raise ConfigError(
-            f"{name} works on {' and '.join(card.modalities)}, but {request.data} holds "
-            f"{source.kind}. Methods for {source.kind}: {', '.join(fits)}."
-        )
+    for task in [name, *catalogue.parts(name, options)]:
+        kinds = catalogue.describe(task).modalities
+        if source.kind not in kinds:
+            fits = [n for n in catalogue.names() if source.kind in catalogue.describe(n).modalities]
+            raise ConfigError(
+                f"{task} works on {' and '.join(kinds)}, but {request.data} holds "
+                f"{source.kind}. Methods for {source.kind}: {', '.join(fits)}."
+            )
     return name
 
 
