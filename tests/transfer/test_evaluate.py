@@ -47,6 +47,11 @@ def test_results_have_their_form(whole):
     folder, results = whole
     saved = json.loads((folder / "evaluate" / "results.json").read_text())
     assert saved == json.loads(json.dumps(results))
+    assert (
+        results["clusters"]["probe"]["kmeans"]["nmi"]
+        > results["clusters"]["untrained"]["kmeans"]["nmi"]
+    )
+    assert set(results["quality"]["probe"]) == {"rankme", "alpha", "lidar", "learnability"}
     checked = schema.check(saved)
     assert checked.counts == [1, 5, 20]
     made = {(r.reading, r.labels_per_class, r.draw) for r in checked.rows}

@@ -90,6 +90,7 @@ def run_page(folder: Folder, pictures: bool = True) -> str:
             "table": sections.label_table(results) if results is not None else None,
             "training": sections.training(folder),
             "health": sections.health(folder),
+            "unlabelled": sections.unlabelled(folder.results or {}),
             "saw": _pieces(folder, pieces.saw(folder.kind, folder.method), problems),
             "learned": _pieces(folder, pieces.learned(folder.kind), problems),
             "errors": evidence.errors(folder),

@@ -184,6 +184,37 @@ def health(folder: Folder) -> dict[str, Any]:
     }
 
 
+def unlabelled(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of what an evaluation measured without learning from labels."""
+    quality, clusters = (
+        {str(k): v for k, v in found.items() if isinstance(v, dict)}
+        if isinstance(found := results.get(part), dict)
+        else {}
+        for part in ("quality", "clusters")
+    )
+    names = ("rankme", "alpha", "lidar", "learnability")
+    ways = [(way, index) for way in ("kmeans", "agglomerative") for index in ("nmi", "ari")]
+    return {
+        "quality": {
+            "header": ["features", *names],
+            "rows": [
+                [_features(r), *(number(v.get(n)) for n in names)] for r, v in quality.items()
+            ],
+        },
+        "clusters": {
+            "header": ["features", *(f"{way} {index.upper()}" for way, index in ways)],
+            "rows": [
+                [_features(r), *(number((v.get(way) or {}).get(index)) for way, index in ways)]
+                for r, v in clusters.items()
+            ],
+        },
+    }
+
+
+def _features(reading: str) -> str:
+    return "pre-trained" if reading == "probe" else curves.reading_name(reading)
+
+
 def pairs(tree: Any) -> list[tuple[str, str]]:
     """Return a table as rows of name and value."""
     if not isinstance(tree, dict):

@@ -18,7 +18,17 @@ from unlabeled import kinds
 from unlabeled.errors import UsageError, nearest
 from unlabeled.journal import write_json
 from unlabeled.runs import Lock
-from unlabeled.transfer import baselines, label_curve, public, schema, splits, table, verdict
+from unlabeled.transfer import (
+    baselines,
+    clusters,
+    label_curve,
+    public,
+    quality,
+    schema,
+    splits,
+    table,
+    verdict,
+)  # fmt: skip
 from unlabeled.transfer.metrics import headline
 from unlabeled.transfer.readings import NAMES, Frozen, Reading, Search, Trained, name_of
 from unlabeled.transfer.splits import Material
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
     from unlabeled.runs import Run
 
 RESULTS = "results.json"
+ROWS = 1
+"""Form of kept rows; those of another form are made again."""
 MOST_TEST, MOST_TEST_QUICK = 10_000, 2_000
 MOST_POOL, MOST_POOL_QUICK = 5_000, 2_000
 MOST_TEXTS, MOST_TEXTS_QUICK = 50_000, 5_000
@@ -87,7 +99,8 @@ def evaluate(
         per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST, seed=seed,
     )  # fmt: skip
     grid = _grid(material, counts, quick)
-    chosen = _chosen(readings(run, material, quick, seed), arms)
+    found, frozen = readings(run, material, quick, seed)
+    chosen = _chosen(found, arms)
     lock = Lock(run.folder / "evaluate")
     try:
         study = Study(
@@ -96,7 +109,10 @@ def evaluate(
             Store(run.folder / "evaluate", _key(run, material, quick, seed)),
             minutes, _teller(console),
         )  # fmt: skip
-        results = _results(study, study.run(), quick, time.monotonic() - started)
+        left_out = study.run()
+        frozen = {name: part for name, part in frozen.items() if name in chosen}
+        results = _results(study, left_out, quick, _without_labels(run, material, frozen))
+        results["seconds"] = round(time.monotonic() - started, 1)
         write_json(run.folder / "evaluate" / RESULTS, results)
     finally:
         lock.release()
@@ -149,8 +165,13 @@ def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list
     return grid
 
 
-def readings(run: Run, material: Material, quick: bool, seed: int) -> dict[str, Reading]:
-    """Return all readings that fit the run's kind of data, the cheap ones first."""
+def readings(
+    run: Run, material: Material, quick: bool, seed: int
+) -> tuple[dict[str, Reading], dict[str, Frozen]]:
+    """Return all readings that fit the run's kind of data, and the features of those that freeze.
+
+    The cheap ones come first.
+    """
     ours = Frozen.of_encoder(material, run.encoder)
     fresh = Frozen.of_encoder(material, lambda: run.untrained(run.config.loop.seed))
     found: dict[str, Reading] = {
@@ -159,8 +180,10 @@ def readings(run: Run, material: Material, quick: bool, seed: int) -> dict[str, 
         "untrained": fresh.probe,
         "untrained_knn": fresh.knn,
     }
+    frozen = {"probe": ours, "untrained": fresh}
     for name, make in _plain(run, material, quick, seed).items():
-        found[name] = Frozen(material, make).probe
+        frozen[name] = Frozen(material, make)
+        found[name] = frozen[name].probe
     search = search_of(run, quick)
     num_classes = len(material.classes)
 
@@ -182,6 +205,23 @@ def readings(run: Run, material: Material, quick: bool, seed: int) -> dict[str, 
             "This run began with given weights: 'untrained' and 'from scratch' begin with them "
             "too, so the comparison is about what this pre-training added."
         )
+    return found, frozen
+
+
+def _without_labels(
+    run: Run, material: Material, frozen: Mapping[str, Frozen]
+) -> dict[str, dict[str, Any]]:
+    """Return what features look like without learning from a label."""
+    view = None if kinds.strings(run.config.data.kind) else own_view(run)
+    makers = {"probe": run.encoder, "untrained": lambda: run.untrained(run.config.loop.seed)}
+    found: dict[str, dict[str, Any]] = {"quality": {}, "clusters": {}}
+    for name, part in frozen.items():
+        x = part.features.test
+        if name in makers:
+            found["quality"][name] = quality.of_encoder(makers[name](), x, material.test, view)
+        if isinstance(x, np.ndarray):
+            scaled = part.scaled[1]
+            found["clusters"][name] = clusters.read(scaled, material.y_test, name in makers)
     return found
 
 
@@ -228,11 +268,13 @@ def _key(run: Run, material: Material, quick: bool, seed: int) -> str:
     for part in (material.train.indices, material.y, material.pool, material.test.indices):
         digest.update(np.ascontiguousarray(part).tobytes())
     digest.update(material.y_test.tobytes())
-    digest.update(repr((schema.FORMAT, material.classes, quick, seed)).encode())
+    digest.update(repr((ROWS, material.classes, quick, seed)).encode())
     return digest.hexdigest()
 
 
-def _results(study: Study, left_out: list[str], quick: bool, seconds: float) -> dict[str, Any]:
+def _results(
+    study: Study, left_out: list[str], quick: bool, unlabelled: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the content of results.json."""
     wanted = {
         key: row
@@ -263,8 +305,9 @@ def _results(study: Study, left_out: list[str], quick: bool, seconds: float) -> 
         "split": material.record,
         "confusion": _confusion(study, judged["ours"]),
         "notes": [*material.notes, *left_out],
-        "seconds": round(seconds, 1),
+        "seconds": 0.0,
         "complete": not left_out,
+        **unlabelled,
     }
     schema.check(results)
     return results

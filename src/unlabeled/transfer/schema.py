@@ -117,6 +117,12 @@ class ResultsModel(_Strict):
     notes: list[str] = Field(description="what a sceptic should know")
     seconds: float = Field(ge=0, description="what the last call took")
     complete: bool = Field(description="whether all rows that were asked for are there")
+    quality: dict[str, dict[str, float]] = Field(
+        {}, description="by reading: rankme, alpha, lidar, learnability; no label is used"
+    )
+    clusters: dict[str, dict[str, dict[str, float]]] = Field(
+        {}, description="by reading: nmi, ari and accuracy of kmeans and agglomerative clusters"
+    )
 
 
 def check(results: Mapping[str, Any]) -> ResultsModel:

@@ -48,4 +48,21 @@ def lines(results: Mapping[str, Any]) -> list[str]:
         f"Labels saved with {part['ours']} a class against {name_of(rival)}: {part['text']}"
         for rival, part in results["labels_saved"].items()
     ]
-    return [*found, results["verdict"]]
+    return [*found, *_unlabelled(results), results["verdict"]]
+
+
+def _unlabelled(results: Mapping[str, Any]) -> list[str]:
+    """Say what features look like without labels, beside those of the untrained network."""
+    found = []
+    for reading, numbers in results.get("quality", {}).items():
+        said = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+        who = "pre-trained" if reading == "probe" else "untrained"
+        found.append(f"Without labels, {who}: {said}")
+    parts = [
+        f"{'pre-trained' if reading == 'probe' else name_of(reading).removesuffix(' + LR')} "
+        f"{both['kmeans']['nmi']:.3f}"
+        for reading, both in results.get("clusters", {}).items()
+    ]
+    if parts:
+        found.append(f"Clusters by k-means against classes, NMI: {', '.join(parts)}")
+    return found
