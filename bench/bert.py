@@ -16,30 +16,31 @@ import argparse
 import itertools
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from side_by_side import Arm, rates
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling
 
 from unlabeled import device, rng
 from unlabeled.config import EncoderConfig, OptimConfig, TextConfig
+from unlabeled.config import build as build_config
 from unlabeled.data.find import find
 from unlabeled.data.text import prepare_text
 from unlabeled.data.tokens import TokenRows
 from unlabeled.encoders import build
+from unlabeled.gradients import backward
 from unlabeled.methods.bert import BERT
 from unlabeled.modalities.text import Text
 from unlabeled.optim import Optim
+from unlabeled.state import State
 from unlabeled.types import Batch
 
 LENGTH, RATE = 128, 1e-3
-Step = Callable[[], tuple[int, float]]
-"""Trains on the next batch; returns how many tokens that are no padding, and the loss."""
 
 
 class Some:
@@ -120,43 +121,63 @@ class Ours:
             "name": optimiser, "lr": RATE, "weight_decay": 0.01, "shape": "constant", "warmup": 0.0,
         }  # fmt: skip
         self.optim = Optim(self.method, OptimConfig(**options))
-        self.precision = "bf16" if device.fast_bf16() else "fp32"
         self.done = 0
+        device.keep_memory()
+        config = build_config(
+            {
+                "data": {"path": "", "kind": "text"},
+                "modality": text.config.model_dump(),
+                "encoder": {"name": "hf:bert-4x256"},
+                "method": {"name": "bert"},
+                "loop": {
+                    "precision": "bf16" if device.fast_bf16() else "fp32",
+                    "threads": torch.get_num_threads(),
+                },
+            }
+        )
+        self.state = State(config, Path(), None, self.method, self.optim, device.device())
 
     def step(self, rows: Iterator[Tensor]) -> tuple[int, float]:
         """Train on the next rows."""
         x = next(rows)
         keys = torch.tensor([rng.sample_key(1, self.done, i) for i in range(len(x))])
-        with device.autocast(self.precision, device.device()):
-            loss, _ = self.method(Batch({"plain": x[None]}, keys), 0.5)
-        loss.backward()
+        loss, _ = backward(self.method, Batch({"plain": x[None]}, keys), 0.5, self.state)
         self.optim.set(0.5)
         self.optim.step()
         self.optim.zero()
         self.done += 1
-        return int((x[:, 1] >= 0).sum()), float(loss.detach())
+        return int((x[:, 1] >= 0).sum()), loss
 
 
-def rates(arms: dict[str, Step], steps: int, rounds: int) -> dict[str, float]:
-    """Run arms in turns; returns the median tokens a second of each."""
-    found: dict[str, list[float]] = {name: [] for name in arms}
-    for step in arms.values():
-        step()
-    for _ in range(rounds):
-        for name, step in arms.items():
-            begun = time.perf_counter()
-            tokens = sum(step()[0] for _ in range(steps))
-            found[name].append(tokens / (time.perf_counter() - begun))
-    return {name: statistics.median(values) for name, values in found.items()}
+def prepared(path: Path, documents: int, folder: Path) -> tuple[Some, TokenRows, TokenRows, Text]:
+    """Tokenise, or open what was tokenised."""
+    config = TextConfig(tokenizer="wordpiece", vocab_size=8192, length=LENGTH)
+    source = Some(find(str(path)), documents)
+    rows, held_out, text, _ = prepare_text(source, config, folder, 0, 0.05)
+    return source, rows, held_out, text
 
 
-def compare(title: str, arms: dict[str, Step], steps: int, rounds: int) -> None:
+def recipe_arm(data: Any, batch: int, padded: bool) -> Callable[[], float]:
+    """Return the recipe's step, in tokens that are no padding."""
+    source, rows, _, text = prepared(*data)
+    recipe = Recipe(text)
+    batches = padded_rows(source, text, batch) if padded else full_rows(rows, batch)
+    return lambda: recipe.step(batches)[0]
+
+
+def our_arm(data: Any, batch: int, optimiser: str) -> Callable[[], float]:
+    """Return our step."""
+    _, rows, _, text = prepared(*data)
+    ours, batches = Ours(text, optimiser), full_rows(rows, batch)
+    return lambda: ours.step(batches)[0]
+
+
+def compare(title: str, arms: list[Arm], steps: int, rounds: int) -> None:
     """Print one table."""
-    found = rates(arms, steps, rounds)
-    first = next(iter(found.values()))
+    found = [statistics.median(values) for values in rates(arms, steps, rounds)]
     print(f"{title} ({rounds} rounds of {steps} steps)")
-    for name, rate in found.items():
-        print(f"  {name:36} {rate:8.0f} tokens/s   {rate / first:5.2f} x")
+    for arm, rate in zip(arms, found, strict=True):
+        print(f"  {arm.name:36} {rate:8.0f} tokens/s   {rate / found[0]:5.2f} x")
 
 
 @torch.inference_mode()
@@ -202,21 +223,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--learn", type=int, default=100, help="steps of the last comparison")
     given = parser.parse_args()
-    config = TextConfig(tokenizer="wordpiece", vocab_size=8192, length=LENGTH)
-    source = Some(find(str(given.data)), given.documents)
     with tempfile.TemporaryDirectory() as folder:
-        rows, held_out, text, _ = prepare_text(source, config, Path(folder), 0, 0.05)
-        recipe, plain, muon = Recipe(text), Ours(text, "adamw"), Ours(text, "muon")
-        packed = [full_rows(rows, given.batch) for _ in range(3)]
-        padded = padded_rows(source, text, given.batch)
-        arms: dict[str, Step] = {
-            "transformers recipe": lambda: recipe.step(packed[0]),
-            "unlabeled, adamw": lambda: plain.step(packed[1]),
-            "unlabeled, muon": lambda: muon.step(packed[2]),
-        }
-        compare("the same full rows", arms, given.steps, given.rounds)
-        arms["transformers recipe"] = lambda: recipe.step(padded)
-        compare("real rows: padded | packed", arms, given.steps, given.rounds)
+        data = (given.data, given.documents, Path(folder))
+        _, rows, held_out, text = prepared(*data)
+        ours = [
+            Arm(f"unlabeled, {name}", our_arm, data, given.batch, name)
+            for name in ("adamw", "muon")
+        ]
+        peer = Arm("transformers recipe", recipe_arm, data, given.batch, False)
+        compare("the same full rows", [peer, *ours], given.steps, given.rounds)
+        peer = Arm("transformers recipe", recipe_arm, data, given.batch, True)
+        compare("real rows: padded | packed", [peer, *ours], given.steps, given.rounds)
         if given.learn:
             equal_tokens(text, rows, held_out, given.batch, given.learn)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")

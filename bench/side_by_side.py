@@ -22,17 +22,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unlabeled import device
 from unlabeled.config import EncoderConfig, ImageConfig, OptimConfig
+from unlabeled.config import build as build_config
 from unlabeled.data.find import find
 from unlabeled.data.loader import Loader, Order, distort
 from unlabeled.data.read import Pool
 from unlabeled.encoders import build
+from unlabeled.gradients import backward
 from unlabeled.method import Method
 from unlabeled.methods import load
 from unlabeled.modalities.image import Image
 from unlabeled.optim import Optim
 from unlabeled.prepare import KEPT_BYTES
+from unlabeled.state import State
 from unlabeled.types import Batch
 
+PARTS = ("views", "forward and backward", "optimiser")
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
 """Of CIFAR-10."""
 
@@ -103,6 +107,19 @@ class Ours:
         pool = Pool(source, self.modality, np.arange(len(source)), 0.01, None, KEPT_BYTES)
         loader = Loader(pool, self.modality, self.method.views(), Order(len(pool), batch, 0), 0)
         self.batches = loader.batches(0, 10**6)
+        config = build_config(
+            {
+                "data": {"path": str(path), "kind": "image"},
+                "modality": image.model_dump(),
+                "encoder": {"name": encoder.name},
+                "method": {"name": name},
+                "loop": {
+                    "precision": "bf16" if device.fast_bf16() else "fp32",
+                    "threads": torch.get_num_threads(),
+                },
+            }
+        )
+        self.state = State(config, Path(), None, self.method, self.optim, device.device())
         self.spent: dict[str, float] = {}
 
     def views(self) -> Batch:
@@ -114,20 +131,23 @@ class Ours:
         times = [time.perf_counter()]
         batch = self.views()
         times.append(time.perf_counter())
-        with device.autocast("bf16" if device.fast_bf16() else "fp32", device.device()):
-            loss, _ = self.method(batch, 0.5)
-        times.append(time.perf_counter())
-        loss.backward()
+        loss, _ = backward(self.method, batch, 0.5, self.state)
         times.append(time.perf_counter())
         self.optim.set(0.5)
         self.optim.step()
         self.optim.zero()
         self.method.after_step(0.5)
         times.append(time.perf_counter())
-        names = ("views", "forward", "backward", "optimiser")
-        for part, start, stop in zip(names, times, times[1:], strict=False):
+        for part, start, stop in zip(PARTS, times, times[1:], strict=False):
             self.spent[part] = self.spent.get(part, 0.0) + stop - start
-        return float(loss.detach())
+        return loss
+
+    def forward(self) -> float:
+        """Return the seconds that a forward pass takes."""
+        batch, start = self.views(), time.perf_counter()
+        with device.autocast(self.state.config.loop.precision, device.device()):
+            self.method(batch, 0.5)
+        return time.perf_counter() - start
 
     def flops(self) -> int:
         """Count the operations of the products in a step, forward and backward."""

@@ -28,7 +28,8 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_decoder, require_mask
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import denoise, pairs
-from unlabeled.nn.token_head import Scores, cross_entropy
+from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.nn.token_head import Scores
 from unlabeled.types import Batch, Loss
 
 

@@ -33,9 +33,10 @@ from unlabeled.encoders.generator import Generator
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention, require_mask
 from unlabeled.modalities.base import Modality
+from unlabeled.nn.cross_entropy import cross_entropy
 from unlabeled.nn.hiding import Hiding, sample, shuffle
 from unlabeled.nn.precision import full, no_autocast
-from unlabeled.nn.token_head import Detector, Scores, cross_entropy
+from unlabeled.nn.token_head import Detector, Scores
 from unlabeled.rng import uniform
 from unlabeled.types import Batch, Loss
 

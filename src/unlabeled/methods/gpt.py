@@ -24,7 +24,8 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.token_head import Scores, cross_entropy
+from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.nn.token_head import Scores
 from unlabeled.types import Batch, Loss
 
 

@@ -31,7 +31,8 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_decoder
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import pairs, span_corruption
-from unlabeled.nn.token_head import Scores, cross_entropy
+from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.nn.token_head import Scores
 from unlabeled.types import Batch, Loss
 
 

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlabeled.nn.precision import full, no_autocast
-
 
 class Scores(NamedTuple):
     """What each scored target cost.
@@ -79,15 +77,3 @@ class Detector(nn.Module):
         """Return logits of being replaced, (..., D) -> (...)."""
         logits: Tensor = self.dense_prediction(F.gelu(self.dense(tokens)))
         return logits.squeeze(-1)
-
-
-def cross_entropy(logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
-    """Return the cross-entropy in nats, computed in fp32; targets below 0 cost nothing.
-
-    Args:
-        logits: (S, K), any precision.
-        targets: (S,) int64; -1 where nothing is to be predicted.
-        reduction: ``sum`` or ``none``.
-    """
-    with no_autocast(logits):
-        return F.cross_entropy(full(logits), targets, ignore_index=-1, reduction=reduction)
