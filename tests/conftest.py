@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,39 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         place.mkdir(exist_ok=True)
         Image.fromarray(draw_image(number)).save(place / f"{number:03d}.png")
     return folder
+
+
+def draw_sound(number: int, seconds: float = 0.4, rate: int = 16_000) -> np.ndarray:
+    """Return a gliding tone with overtones in noise, (T,) float32; four kinds by glide."""
+    rng = np.random.default_rng(number)
+    time = np.arange(round(seconds * rate)) / rate
+    pitch, kind = rng.uniform(100, 250), number % 4
+    glide = 2 ** (time / seconds * (-1.0, -0.3, 0.3, 1.0)[kind])
+    phase = 2 * np.pi * np.cumsum(pitch * glide) / rate
+    tone = sum(np.sin(k * phase) / k for k in range(1, 6))
+    return (0.1 * tone + 0.01 * rng.standard_normal(len(time))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def sound_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 64 short WAV files in four class folders."""
+    folder = tmp_path_factory.mktemp("sounds")
+    for number in range(64):
+        place = folder / "abcd"[number % 4]
+        place.mkdir(exist_ok=True)
+        values = draw_sound(number, 0.25 + 0.05 * (number % 5))
+        with wave.open(str(place / f"{number:03d}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16_000)
+            file.writeframes((values * 32767).astype("<i2").tobytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folders(image_folder: Path, text_folder: Path, sound_folder: Path) -> dict[str, Path]:
+    """Return small data of each kind."""
+    return {"image": image_folder, "text": text_folder, "audio": sound_folder}
 
 
 @pytest.fixture(scope="session")

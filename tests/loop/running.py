@@ -50,6 +50,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "method": {"out_dim": 64, "num_local": 2, "hidden_dim": 64, "gram": 1.0, "gram_from": 0.5},
     },
     "simmim": {"encoder": PATCHES, "method": {}},
+    "ijepa": {"encoder": PATCHES, "method": {"predictor_heads": 1, "predictor_depth": 1}},
     "ibot": {"encoder": PATCHES, "method": {"out_dim": 64, "num_local": 2, "hidden_dim": 64}},
     "lejepa": {"encoder": NARROW, "method": {"lines": 32, "hidden_dim": 64, "out_dim": 8}},
     "moco": {"encoder": NARROW, "method": {"queue": 24}},
@@ -83,7 +84,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "wav2vec2": {
         "encoder": {"name": "hf:wav2vec2-1x32"},
         "modality": {"form": "wave", "seconds": 0.3},
-        "method": {"num_negatives": 10, "entries": 8, "code_dim": 16, "mask_span": 3},
+        "method": {
+            "num_negatives": 10,
+            "entries": 8,
+            "code_dim": 16,
+            "mask_span": 3,
+            "diversity": 1,
+        },
     },
 }
 IMAGE = {"size": 16, "channels": 3, "mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0.3], "blur": False}

@@ -9,41 +9,40 @@ from pathlib import Path
 import pytest
 
 from tests.loop.running import SMALL, Child, losses, small_config, state_hash, train
+from unlabeled.methods import catalogue
 
 
 class Finished(dict[str, Path]):
     """Uninterrupted runs by method, made when first asked for."""
 
-    def __init__(self, base: Path, images: Path, texts: Path) -> None:
+    def __init__(self, base: Path, folders: dict[str, Path]) -> None:
         super().__init__()
-        self.base, self.images, self.texts = base, images, texts
+        self.base, self.folders = base, folders
 
     def __missing__(self, method: str) -> Path:
-        data = _data(method, self.images, self.texts)
+        data = _data(method, self.folders)
         self[method] = train(self.base / method, small_config(method, data))
         return self[method]
 
 
 @pytest.fixture(scope="session")
-def finished(
-    tmp_path_factory: pytest.TempPathFactory, image_folder: Path, text_folder: Path
-) -> dict[str, Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> dict[str, Path]:
     """Return an uninterrupted run of each method."""
-    return Finished(tmp_path_factory.mktemp("finished"), image_folder, text_folder)
+    return Finished(tmp_path_factory.mktemp("finished"), folders)
 
 
-def _data(method: str, image_folder: Path, text_folder: Path) -> Path:
-    return text_folder if method in ("gpt", "bert") else image_folder
+def _data(method: str, folders: dict[str, Path]) -> Path:
+    return folders[catalogue.describe(method).modalities[0]]
 
 
 @pytest.mark.parametrize("method", SMALL)
 def test_three_kills_end_bit_equal(
-    method: str, finished: dict[str, Path], tmp_path: Path, image_folder: Path, text_folder: Path
+    method: str, finished: dict[str, Path], tmp_path: Path, folders: dict[str, Path]
 ) -> None:
     """R1, R2, R3: SIGKILL at random steps, another number of workers after each."""
     out = tmp_path / "run"
     draw = random.Random(method)
-    child = Child(out, small_config(method, _data(method, image_folder, text_folder)))
+    child = Child(out, small_config(method, _data(method, folders)))
     for workers in (2, 0, 1):
         child.wait_for_step(draw.randint(1, 22))
         child.kill(signal.SIGKILL)

@@ -66,6 +66,15 @@ class Frames(Language):
             return torch.as_tensor(self.model.embeddings(inputs_embeds=tokens, **options))
         return tokens + self.model.wpe(positions) if self.family == "gpt2" else tokens
 
+    @property
+    def num_layers(self) -> int:
+        """Return how many layers the stack has."""
+        return len(families._stack(self.model))
+
+    def keep_layers(self, count: int) -> None:
+        """Drop all layers but the first, for a copy that tells what the middle of the stack knows."""
+        del families._stack(self.model)[count:]
+
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors, and AST's feature extractor where it fits."""
         settings = self.audio.model_dump()

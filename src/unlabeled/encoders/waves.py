@@ -45,9 +45,12 @@ class Waves(Encoder):
 
     def layout(self, x: Tensor) -> Tensor | None:
         """Return which tokens hold sound, (B, N) bool; None where all do."""
+        found = self.heard(x)
+        return None if bool(found.all()) else found
+
+    def heard(self, x: Tensor) -> Tensor:
+        """Return which tokens hold sound, (B, 2, T) -> (B, N) bool."""
         lengths = x[:, 1].sum(-1).long()
-        if bool((lengths == x.shape[-1]).all()):
-            return None
         count = self.model._get_feat_extract_output_lengths(lengths).clamp(min=1)  # (B,)
         most = int(self.model._get_feat_extract_output_lengths(x.shape[-1]))
         return torch.as_tensor(torch.arange(most, device=x.device) < count[:, None])
