@@ -127,11 +127,21 @@ class Optim:
         for key, value in state.items():
             name, _, field = key.rpartition("|")
             part, p = by_name[name]
-            value = value.to(p.device) if value.ndim else value.clone()
-            part.state[p][field] = value
+            part.state[p][field] = _laid_out_as(p, value) if value.ndim else value.clone()
 
     def _groups(self) -> list[dict[str, Any]]:
         return [group for part in self.parts for group in part.param_groups]
+
+
+def _laid_out_as(p: Tensor, value: Tensor) -> Tensor:
+    """Return `value` on the device of `p`, and in its layout if it has its shape.
+
+    The fused kernels walk through memory and do not look at strides: for a convolution in
+    channels_last they would mix up the averages of a state that was loaded contiguous.
+    """
+    if value.shape != p.shape:
+        return value.to(p.device)
+    return torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
 def _params(part: Optimizer) -> list[nn.Parameter]:
