@@ -36,6 +36,11 @@ def sample_key(seed: int, epoch: int, index: int) -> int:
     return mix(seed, epoch, index) >> 1
 
 
+def moment(progress: float) -> int:
+    """Return the key of a point of a run, for what all samples and ranks must share in a step."""
+    return mix(int(progress * (1 << 53))) >> 1
+
+
 def generator(key: int) -> np.random.Generator:
     """Return a numpy generator that depends on `key` alone."""
     return np.random.Generator(np.random.Philox(key=key))

@@ -75,6 +75,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "bert": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "t5": {"encoder": {"name": "hf:t5-1x32h2"}, "method": {}},
     "bart": {"encoder": {"name": "hf:bart-1x32h2"}, "method": {}},
+    "gptbert": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},
+    "simcse": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
+    "tsdae": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "electra": {"encoder": {"name": "hf:electra-1x32h2"}, "method": {}},
     "apc": {"encoder": {"name": "hf:llama-1x32h2", "patch": 2}, "method": {}},
     "hubert": {

@@ -11,6 +11,7 @@ from lightly.loss.lejepa_loss import LeJEPALoss, SIGReg
 
 from tests.vision.small import batch, method
 from unlabeled.nn.sigreg import draw_lines, sigreg
+from unlabeled.rng import moment
 
 
 def _pinned(lines: torch.Tensor) -> SIGReg:
@@ -70,7 +71,7 @@ def test_the_methods_loss_is_lightlys(kind: str) -> None:
     seen = batch(task)
     loss = task.loss(seen, 0.25)
     oracle = LeJEPALoss(lambda_param=0.05, sigreg_num_vectors=16)
-    oracle.sigreg = _pinned(draw_lines(1 << 51, 8, 16))
+    oracle.sigreg = _pinned(draw_lines(moment(0.25), 8, 16))
     z = [task.projector(task.encoder(x.flatten(0, 1))).view(2, 8, 8) for x in seen.views.values()]
     theirs = oracle(global_proj=z[0], local_proj=z[1])
     assert loss.total.item() == pytest.approx(theirs.item(), rel=1e-5)

@@ -28,6 +28,7 @@ from unlabeled.methods.fit import require_tiles
 from unlabeled.modalities.base import Modality
 from unlabeled.nn.precision import full
 from unlabeled.nn.sigreg import draw_lines, sigreg
+from unlabeled.rng import moment
 from unlabeled.types import Batch, Loss, View
 
 
@@ -86,7 +87,7 @@ class LeJEPA(Method):
         z = full(self.projector(torch.cat(features)))
         z = z.view(-1, len(batch), c.out_dim)  # (V, B, K)
         apart = (z[: c.num_global].mean(0) - z).square().mean()
-        lines = draw_lines(int(progress * (1 << 53)), c.out_dim, c.lines).to(z.device)
+        lines = draw_lines(moment(progress), c.out_dim, c.lines).to(z.device)
         odd = sigreg(z, lines, c.knots)
         total = c.gauss * odd + (1 - c.gauss) * apart
         parts = {"disagreement": apart.detach(), "gaussianity": odd.detach()}
