@@ -51,6 +51,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "simmim": {"encoder": PATCHES, "method": {}},
     "ijepa": {"encoder": PATCHES, "method": {"predictor_heads": 1, "predictor_depth": 1}},
+    "data2vec": {"encoder": PATCHES, "method": {"top_blocks": 2}},
     "ibot": {"encoder": PATCHES, "method": {"out_dim": 64, "num_local": 2, "hidden_dim": 64}},
     "lejepa": {"encoder": NARROW, "method": {"lines": 32, "hidden_dim": 64, "out_dim": 8}},
     "moco": {"encoder": NARROW, "method": {"queue": 24}},

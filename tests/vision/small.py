@@ -47,6 +47,7 @@ def method(
         "lejepa": {"hidden_dim": 32, "out_dim": 8, "lines": 32},
         "dinov2": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
         "simmim": {},
+        "data2vec": {"top_blocks": 2},
         "ijepa": {"predictor_heads": 1, "predictor_depth": 1},
         "ibot": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
         "dino": {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "num_local": 2},
