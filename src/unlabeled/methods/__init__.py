@@ -21,6 +21,7 @@ METHODS: dict[str, str] = {
     "simsiam": "unlabeled.methods.simsiam:SimSiam",
     "lejepa": "unlabeled.methods.lejepa:LeJEPA",
     "ibot": "unlabeled.methods.ibot:IBOT",
+    "data2vec": "unlabeled.methods.data2vec:Data2Vec",
     "ijepa": "unlabeled.methods.ijepa:IJEPA",
     "simmim": "unlabeled.methods.simmim:SimMIM",
     "dinov2": "unlabeled.methods.dinov2:DINOv2",
