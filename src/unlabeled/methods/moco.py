@@ -5,11 +5,12 @@ arXiv:1911.05722; Chen et al., "Improved Baselines with Momentum Contrastive Lea
 arXiv:2003.04297 (MoCo v2: perceptron, stronger distortion, cosine).
 
 Departures: temperature, momentum and queue are those of the authors' CIFAR demonstration
-(theirs for ImageNet: queue=65536 momentum=0.999 temperature=0.2), the rate is four times theirs
-of 0.03, as in other comparisons on CIFAR-10. Instead of shuffling samples between devices, each rank cuts its batch into `groups`, once in order for the queries and once
-shuffled for the keys, so that BatchNorm gives the two views of a sample different statistics and
-cannot tell by them which key belongs to a query. Encoders without BatchNorm are not cut up. The
-queue need not be a multiple of the batch. The teacher's BatchNorms collect their own statistics.
+(theirs for ImageNet: queue=65536 momentum=0.999 temperature=0.2), the rate is four times their
+0.03, as in other comparisons on CIFAR-10. Instead of shuffling samples between devices, each rank
+cuts its batch into `groups`, once in order for the queries and once shuffled for the keys, so
+that BatchNorm gives the two views of a sample different statistics and cannot tell by them which
+key belongs to a query. Encoders without BatchNorm are not cut up. The queue need not be a
+multiple of the batch. The teacher's BatchNorms collect their own statistics.
 """
 
 from __future__ import annotations
