@@ -37,6 +37,8 @@ from unlabeled.state import State
 from unlabeled.types import Batch
 
 PARTS = ("views", "forward and backward", "optimiser")
+SOME = 10_000
+"""Images that speed is measured on."""
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
 """Of CIFAR-10."""
 
@@ -91,7 +93,7 @@ class Ours:
 
     def __init__(
         self, path: Path, name: str, options: Mapping[str, object], encoder: EncoderConfig,
-        optim: OptimConfig, batch: int, size: int = 32,
+        optim: OptimConfig, batch: int, size: int = 32, limit: int | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(0)
         device.keep_memory()
@@ -104,7 +106,8 @@ class Ours:
         self.method.train()
         self.optim = Optim(self.method, optim)
         source = find(str(path))
-        pool = Pool(source, self.modality, np.arange(len(source)), 0.01, None, KEPT_BYTES)
+        chosen = np.arange(min(len(source), limit or len(source)))
+        pool = self.pool = Pool(source, self.modality, chosen, 0.01, None, KEPT_BYTES)
         loader = Loader(pool, self.modality, self.method.views(), Order(len(pool), batch, 0), 0)
         self.batches = loader.batches(0, 10**6)
         config = build_config(
@@ -126,17 +129,23 @@ class Ours:
         """Read, cut and distort the next batch."""
         return distort(next(self.batches), self.modality, self.method.views())
 
-    def step(self) -> float:
+    def decode(self) -> Ours:
+        """Read all images, as the first pass of a run does."""
+        for position in range(len(self.pool)):
+            self.pool.raw(position)
+        return self
+
+    def step(self, progress: float = 0.5) -> float:
         """Train on the next batch, adding up where the time goes."""
         times = [time.perf_counter()]
         batch = self.views()
         times.append(time.perf_counter())
-        loss, _ = backward(self.method, batch, 0.5, self.state)
+        loss, _ = backward(self.method, batch, progress, self.state)
         times.append(time.perf_counter())
-        self.optim.set(0.5)
+        self.optim.set(progress)
         self.optim.step()
         self.optim.zero()
-        self.method.after_step(0.5)
+        self.method.after_step(progress)
         times.append(time.perf_counter())
         for part, start, stop in zip(PARTS, times, times[1:], strict=False):
             self.spent[part] = self.spent.get(part, 0.0) + stop - start
@@ -205,7 +214,7 @@ def compare(peer: Arm, make: Callable[[], Ours], batch: int, steps: int, rounds:
 
 
 def _counted(make: Callable[[], Ours], batch: int) -> Callable[[], float]:
-    ours = make()
+    ours = make().decode()
 
     def step() -> float:
         ours.step()
@@ -221,9 +230,14 @@ def account(ours: Ours, steps_a_second: float, steps: int) -> None:
         f"our step: {reached / steps_a_second / 1e9:.0f} GFLOP, {reached / 1e9:.0f} GFLOP/s, "
         f"{reached / peak:.0%} of the {peak / 1e9:.0f} that a bf16 product reaches"
     )
-    ours.step()
-    ours.spent.clear()
-    for _ in range(steps):
+    for title in ("in the first pass", "later"):
         ours.step()
-    total = sum(ours.spent.values())
-    print(", ".join(f"{part} {seconds / total:.0%}" for part, seconds in ours.spent.items()))
+        ours.spent.clear()
+        for _ in range(steps):
+            ours.step()
+        total = sum(ours.spent.values())
+        shares = [f"{part} {seconds / total:.0%}" for part, seconds in ours.spent.items()]
+        print(f"{title}: {', '.join(shares)}")
+        ours.decode()
+    forward = statistics.median(ours.forward() for _ in range(steps))
+    print(f"forward alone: {forward * steps / total:.0%}")
