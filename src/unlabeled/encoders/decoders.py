@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 
-from unlabeled.nn.attention import Crossing, Layout
+from unlabeled.nn.attention import NAME, Crossing, Layout
 
 TABLES = ("shared", "encoder", "decoder")
 """The modules of which both libraries' models with a head are made, beside the head."""
@@ -101,3 +101,50 @@ def bare_of(full: Any) -> Any:
     for name in TABLES:
         setattr(model, name, getattr(full, name))
     return model
+
+
+class Reader(nn.Module):
+    """A small decoder of BART's that sees of each document one vector, and nothing else.
+
+    Its tokens are looked up in the encoder's table, and written with it; the encoder is passed
+    in, so that no weight is held twice.
+
+    Args:
+        encoder: whose vectors are read.
+        layers: of the decoder.
+        length: tokens in a row.
+    """
+
+    def __init__(self, encoder: Any, layers: int, length: int) -> None:
+        super().__init__()
+        table = encoder.model.get_input_embeddings().weight
+        heads = encoder.model.config.num_attention_heads
+        made = fresh("bart", layers, encoder.dim, heads, 2, length)
+        made.set_attn_implementation(NAME)
+        self.decoder = made.decoder
+        self.decoder.embed_tokens = nn.Identity()
+        size = table.shape[1]
+        self.into = nn.Linear(size, encoder.dim) if size != encoder.dim else nn.Identity()
+        self.dense, self.norm = nn.Linear(encoder.dim, size), nn.LayerNorm(size)
+        self.bias = nn.Parameter(torch.zeros(len(table)))
+
+    def forward(self, encoder: Any, vectors: Tensor, inputs: Tensor, where: Tensor) -> Tensor:
+        """Return logits at some places, (S, K).
+
+        Args:
+            encoder: the one that it was made for.
+            vectors: (B, M, D) of documents 0, 1, ... in each row.
+            inputs: (B, 2, N) ids and document numbers of what was written so far.
+            where: (B N,) bool.
+        """
+        numbers = torch.arange(vectors.shape[1], device=vectors.device)
+        source = Layout.of(numbers.expand(vectors.shape[:2]))
+        layout = Layout.of(inputs[:, 1])
+        table = encoder.model.get_input_embeddings().weight
+        x = self.into(nn.functional.embedding(inputs[:, 0], table))
+        places = self.decoder.embed_positions
+        x = self.decoder.layernorm_embedding(x + places.weight[layout.positions + places.offset])
+        for layer in self.decoder.layers:
+            x = layer(x, encoder_hidden_states=vectors, layout=Crossing(layout, source))
+        tokens = self.norm(nn.functional.gelu(self.dense(x.flatten(0, 1)[where])))
+        return nn.functional.linear(tokens, table, self.bias)

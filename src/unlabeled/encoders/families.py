@@ -38,9 +38,8 @@ CAUSAL = frozenset({"gpt2", "llama", "qwen3"})
 LEARNED = frozenset({"bert", "roberta", "electra", "gpt2", "bart"})
 """Families with a table of positions."""
 _OF_BERT = frozenset({"bert", "roberta", "electra"})
-POOLERLESS: dict[str, dict[str, Any]] = dict.fromkeys(
-    ("bert", "roberta"), {"add_pooling_layer": False}
-)
+_NO_POOLER: dict[str, Any] = {"add_pooling_layer": False}
+POOLERLESS = {"bert": _NO_POOLER, "roberta": _NO_POOLER}
 """What keeps a family from adding a layer that no pretext task here trains."""
 _DROPOUTS = (
     "hidden_dropout_prob", "attention_probs_dropout_prob", "embd_pdrop", "resid_pdrop",
@@ -113,6 +112,13 @@ def without_dropout(model: nn.Module) -> None:
         for name in _DROPOUTS:
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
+
+
+def set_dropout(model: nn.Module, chance: float) -> None:
+    """Set every dropout layer of a model; those between the layers of a loaded one too."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = chance
 
 
 def lookup(model: Any, ids: Tensor, positions: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,14 @@ class Language(Encoder):
         memory = self.blocks(self.embed(source, read), read)
         return decoders.decode(self.model, inputs[:, 0], written, memory, read)
 
-    def tokens(self, x: Tensor) -> Tensor:
-        """Return all contextual tokens, (B, T, D)."""
-        layout = self.layout(x)
+    def tokens(self, x: Tensor, prefix: Tensor | None = None) -> Tensor:
+        """Return all contextual tokens, (B, T, D).
+
+        Args:
+            x: (B, 2 or more, T).
+            prefix: (B, T) bool, tokens that a causal model sees from both sides.
+        """
+        layout = replace(self.layout(x), prefix=prefix, _made={})
         return self.blocks(self.embed(x, layout), layout)
 
     def tokens_at(self, x: Tensor, where: Tensor) -> Tensor:
@@ -133,6 +139,19 @@ class Language(Encoder):
             return tokens.mean(1)
         real = layout.real[..., None].to(tokens.dtype)
         return (tokens * real).sum(1) / real.sum(1).clamp(min=1)
+
+    def by_document(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the feature of each document in rows, and how many tokens it has.
+
+        Returns:
+            (B, M, D) means over tokens, zero where there is no such document; (B, M) counts.
+        """
+        layout = self.layout(x)
+        tokens = full(self.blocks(self.embed(x, layout), layout))  # (B, T, D)
+        numbers = torch.arange(int(x[:, 1].max()) + 1, device=x.device)
+        inside = (x[:, 1, None] == numbers[:, None]).to(tokens.dtype)  # (B, M, T)
+        count = inside.sum(-1)
+        return (inside @ tokens) / count.clamp(min=1)[..., None], count
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the feature of rows, (B, D)."""

@@ -6,6 +6,12 @@ Brown et al., "Language Models are Few-Shot Learners", NeurIPS 2020, arXiv:2005.
 A packed row holds several documents; a token sees only its own, and the target of the last token
 of a document is the one token that closes it, never the first of the next.
 
+With `prefix`, in a share of the rows a beginning of each document is seen from both sides and only
+what follows is guessed (prefix language model, Raffel et al. 2020, arXiv:1910.10683). With
+`middle`, in a share of the documents the middle is moved to the end, so that the model learns to
+fill (Bavarian et al. 2022, arXiv:2207.14255; cuts lie between tokens). Held-out text is always
+scored from left to right.
+
 Departures: matrices move by Muon (Jordan et al. 2024), which reaches the same loss in about a
 third of AdamW's steps on small models; set optim.name=adamw for the paper's optimiser. There is no
 dropout.
@@ -18,12 +24,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from unlabeled.encoders.base import Encoder
+from unlabeled.errors import ConfigError
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention
 from unlabeled.modalities.base import Modality
+from unlabeled.nn import infilling
 from unlabeled.nn.cross_entropy import cross_entropy
 from unlabeled.nn.token_head import Scores
 from unlabeled.types import Batch, Loss
@@ -48,7 +57,12 @@ class GPT(Method):
     }
 
     class Config(MethodConfig):
-        """GPT has no options: the data and the encoder say everything."""
+        """Options of GPT."""
+
+        prefix: float = Field(0.0, ge=0, le=1, description="share of rows with a prefix seen whole")
+        middle: float = Field(
+            0.0, ge=0, le=1, description="share of documents whose middle is moved to the end"
+        )
 
     def __init__(self, config: Config, encoder: Encoder, modality: Modality) -> None:
         super().__init__()
@@ -60,13 +74,20 @@ class GPT(Method):
         library.set_special_ids(text)
         self.vocab_size, self.special_ids = int(text.vocab_size), text.special_ids
         self.head = library.add_head()
+        self.marks, self.opens = tuple(text.infill_ids), tuple(text.opens)
+        self.end = text.eos_id
+        if config.middle and not self.marks:
+            raise ConfigError(
+                "method.middle needs tokens that mark the parts of a text, and this tokenizer has "
+                "none. Set modality.infill=true."
+            )
 
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the mean cross-entropy of all targets in the batch, in nats."""
-        x = batch["plain"][0]  # (B, 3, T)
+        x, prefix = self.change(batch["plain"][0], batch.keys)  # (B, 3, T)
         targets = x[:, 2].flatten()
         count = (targets >= 0).sum().clamp(min=1)
-        total = cross_entropy(self._logits(x), targets, "sum") / count
+        total = cross_entropy(self._logits(x, prefix), targets, "sum") / count
         return Loss(total, {"targets": count})
 
     @torch.no_grad()
@@ -78,9 +99,23 @@ class GPT(Method):
         nats = cross_entropy(logits, targets, "none")
         return Scores(nats, targets, logits.argmax(-1) == targets)
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def change(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return rows with middles moved and targets only after prefixes, and the prefixes."""
+        if self.config.middle:
+            x = infilling.rearrange(x, keys, self.config.middle, self.marks, self.opens, self.end)
+        if not self.config.prefix:
+            return x, None
+        library: Any = self.encoder
+        prefix = infilling.prefixes(library.layout(x), keys, self.config.prefix)
+        inside = torch.zeros_like(prefix)  # the next token is still of the prefix
+        inside[:, :-1] = prefix[:, 1:] & (x[:, 1, 1:] == x[:, 1, :-1])
+        targets = x[:, 2].masked_fill(inside, -1)
+        return torch.stack([x[:, 0], x[:, 1], targets], 1), prefix
+
+    def _logits(self, x: Tensor, prefix: Tensor | None = None) -> Tensor:
         """Return logits for every token, (B T, K)."""
-        tokens: Tensor = self.encoder.tokens(x)
+        library: Any = self.encoder
+        tokens: Tensor = library.tokens(x, prefix)
         logits: Tensor = self.head(tokens.flatten(0, 1))
         return logits
 

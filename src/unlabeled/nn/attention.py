@@ -40,15 +40,15 @@ class Layout:
     _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, documents: Tensor, prefix: Tensor | None = None) -> Layout:
-        """Read the layout off document numbers, (B, T), and what all may see, (B, T) bool."""
+    def of(cls, documents: Tensor) -> Layout:
+        """Read the layout off document numbers, (B, T)."""
         index = torch.arange(documents.shape[1], device=documents.device)
         changes = documents[:, 1:] != documents[:, :-1]
         single = not bool(changes.any()) and not bool((documents[:, 0] < 0).any())
         if single:
-            return cls(documents, index.expand_as(documents), True, prefix)
+            return cls(documents, index.expand_as(documents), True)
         begins = F.pad(torch.where(changes, index[1:], 0), (1, 0)).cummax(1).values
-        return cls(documents, index - begins, False, prefix)
+        return cls(documents, index - begins, False)
 
     @property
     def real(self) -> Tensor:
