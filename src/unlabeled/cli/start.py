@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from unlabeled import __version__
-from unlabeled.cli import about, apply, measure, train
+from unlabeled.cli import about, apply, compare, measure, train
 from unlabeled.errors import UnlabeledError, nearest
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ VERBS = (
     train.pretrain,
     train.resume,
     measure.evaluate,
+    compare.compare,
     apply.finetune,
     apply.predict,
     apply.embed,

@@ -1,0 +1,29 @@
+import json
+
+import pytest
+
+from unlabeled.cli import main
+
+
+def test_wrong_calls_are_answered_with_a_sentence(image_folder, capsys):
+    assert main(["compare", str(image_folder), "--methods", "simclr"]) == 2
+    assert "name at least two" in capsys.readouterr().err
+    assert main(["compare", str(image_folder), "--methods", "simclr,gpt"]) == 2
+    assert "gpt" in capsys.readouterr().err
+    assert main(["compare", str(image_folder), str(image_folder), "--methods", "simclr,mae"]) == 2
+    assert "takes one DATA" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_methods_are_compared_on_real_files_and_the_call_goes_on(image_folder, tmp_path, capsys):
+    words = ["compare", str(image_folder), "--methods", "simclr,mae", "--time", "6s"]
+    words += ["--out", str(tmp_path / "cmp")]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "goes first, by validation labels" in said
+    record = json.loads((tmp_path / "cmp" / "compare.json").read_text())
+    assert record["complete"]
+    assert set(record["rounds"][0]["runs"]) == {"simclr", "mae"}
+    assert main(words) == 0
+    assert main(["compare", *(str(tmp_path / "cmp" / f"{m}-1") for m in ("simclr", "mae"))]) == 0
+    assert "test score" in capsys.readouterr().out
