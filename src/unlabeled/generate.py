@@ -12,6 +12,7 @@ from torch import Tensor
 from unlabeled import rng
 from unlabeled.encoders import language
 from unlabeled.errors import UsageError
+from unlabeled.methods import catalogue
 from unlabeled.modalities.text import Text
 from unlabeled.runs import Run
 from unlabeled.types import Batch
@@ -87,7 +88,7 @@ def generate(
         UsageError: the run is no generator, or a prompt holds unknown characters.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-    text, encoder = _model(run, "gpt", "generate")
+    text, encoder = _model(run, "text", "generate")
     sampling = Sampling(temperature, top_k, top_p, min_p)
     rows = [_start(text, one) for one in prompts]
     writer = Writer(encoder, text, limit=text.config.length)
@@ -123,14 +124,15 @@ def _start(text: Text, prompt: str) -> list[int]:
     return body or text.encode(["\n"])[0] or text.opens
 
 
-def _model(run: Run, method: str, verb: str) -> tuple[Text, language.Language]:
+def _model(run: Run, scored: str, verb: str) -> tuple[Text, language.Language]:
     """Return the tokenizer and the encoder with its head.
 
     Raises:
         UsageError: the run trained something else.
     """
     trained = run.config.method["name"]
-    if trained != method:
+    if catalogue.describe(trained).scored != scored:
+        method = {"text": "gpt", "hidden": "bert"}[scored]
         raise UsageError(
             f"{run.folder} was trained with {trained}, which does not {verb}. "
             f"Train one that does: unlabeled pretrain DATA --method {method}"
@@ -241,7 +243,7 @@ def fill(run: Run, text: str, count: int = 5) -> list[list[tuple[str, float]]]:
     Raises:
         UsageError: the run is no masked model, or the text has no mask.
     """
-    modality, encoder = _model(run, "bert", "fill")
+    modality, encoder = _model(run, "hidden", "fill")
     mask = str(modality.tokenizer.mask_token)
     parts = text.replace("___", mask).split(mask)
     if len(parts) < 2:

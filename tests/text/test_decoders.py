@@ -161,9 +161,7 @@ def test_folder_opens_in_transformers_and_here(stack: str, corpus: Any, tmp_path
         bare = transformers.AutoModel.from_pretrained(tmp_path).eval()
     features = bare.get_encoder()(input_ids=x[:, 0]).last_hidden_state.mean(1)
     torch.testing.assert_close(method.encoder(x), features, atol=1e-6, rtol=1e-5)
-    assert bare.config.decoder_start_token_id == (
-        text.pad_id if "t5" in stack else text.eos_id
-    )
+    assert bare.config.decoder_start_token_id == (text.pad_id if "t5" in stack else text.eos_id)
     back = language.load(tmp_path, head=True).eval()
     torch.testing.assert_close(back(x), features, atol=1e-6, rtol=1e-5)
     tokens = method.encoder.decode(x, x)[0]

@@ -132,7 +132,9 @@ def generate(
     """Let a generator continue a prompt."""
     folder = checks.run(run)
     trained = checks.info(folder).get("method")
-    if trained != "gpt":
+    from unlabeled.methods import catalogue
+
+    if not catalogue.writes(trained):
         raise UsageError(
             f"{run} was trained with {trained}, which does not generate. "
             "Train a generator: unlabeled pretrain DATA --method gpt"

@@ -253,7 +253,9 @@ def _after_run(folder: Path) -> None:
             show.say(sentence)
     show.say(f"Encoder  {folder}/encoder")
     third = (f"unlabeled embed {folder} DATA", "features as parquet")
-    if info.get("method") == "gpt":
+    from unlabeled.methods import catalogue
+
+    if catalogue.writes(info.get("method")):
         third = (f'unlabeled generate {folder} --prompt "..."', "let it write")
     show.next_commands(
         [

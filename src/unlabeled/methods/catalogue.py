@@ -62,6 +62,7 @@ class MethodCard:
     needs: str
     class_token: bool
     couples_samples: bool
+    scored: str
     options: tuple[OptionCard, ...]
 
 
@@ -93,8 +94,14 @@ def describe(name: str) -> MethodCard:
         needs=_literal(values.get("needs"), "feature"),
         class_token=_literal(values.get("class_token"), False),
         couples_samples=_literal(values.get("couples_samples"), False),
+        scored=_literal(values.get("scored"), ""),
         options=tuple(_options(config)),
     )
+
+
+def writes(name: str | None) -> bool:
+    """Return whether a method, if there is one of that name, trains a model that writes text."""
+    return name in table() and describe(str(name)).scored == "text"
 
 
 def check(name: str, options: Mapping[str, Any]) -> None:

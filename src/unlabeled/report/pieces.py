@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unlabeled.kinds import strings
+from unlabeled.methods import catalogue
 from unlabeled.report.folder import Folder
 from unlabeled.report.pictures import Picture, picture, record, short
 from unlabeled.report.wording import MISSING, percent, real
@@ -77,13 +79,20 @@ GENERATIONS = Wanted(
 )  # fmt: skip
 
 
-_SAW = {"image": [VIEWS], "text": [FILLS]}
-_SAW_BY_METHOD = {"gpt": [GENERATIONS], "mae": [VIEWS, MASKS], "simmim": [VIEWS, MASKS]}
-_LEARNED = {"image": [NEIGHBOURS, PATCHES, MAP], "text": [NEIGHBOURS]}
+_SAW = {"image": [VIEWS], "audio": [VIEWS]}
+_SAW_OF_TEXT = {"text": [GENERATIONS], "hidden": [FILLS]}
+_SAW_BY_METHOD = {"mae": [VIEWS, MASKS], "simmim": [VIEWS, MASKS]}
+_LEARNED = {
+    "image": [NEIGHBOURS, PATCHES, MAP],
+    "text": [NEIGHBOURS],
+    "audio": [NEIGHBOURS, MAP],
+}
 
 
 def saw(kind: str, method: str) -> list[Wanted]:
     """Return the parts that show what this kind of run saw."""
+    if strings(kind):
+        return _SAW_OF_TEXT.get(catalogue.describe(method).scored, [])
     return _SAW_BY_METHOD.get(method) or _SAW.get(kind, [])
 
 
