@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,18 +61,31 @@ def documents(source: Source, places: list[int]) -> Look:
     Raises:
         DataError: none of them can be read.
     """
-    sizes = []
+    sizes, reasons = [], []
     for place in places:
         try:
-            text: Any = source.payload(place)
-        except DataError:
-            continue
-        sizes.append(len(text.encode("utf-8", "replace") if isinstance(text, str) else text))
+            sizes.append(_weigh(source, place))
+        except DataError as error:
+            reasons.append(str(error))
     if not sizes:
-        raise DataError(f"None of {len(places)} documents could be read.")
+        raise DataError(f"None of {len(places)} documents could be read. First: {reasons[0]}")
     total = int(np.mean(sizes) * len(source))
     words = f"{len(source):,} documents, about {total / 1e6:.1f} MB"
     return Look("text", len(source), words, total)
+
+
+def _weigh(source: Source, place: int) -> int:
+    """Return the bytes of a document, which may be larger than the memory.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    stream = getattr(source, "stream", None)
+    if stream is not None:
+        with stream(place) as file:
+            return int(os.fstat(file.fileno()).st_size)
+    text: Any = source.payload(place)
+    return len(text.encode("utf-8", "replace") if isinstance(text, str) else text)
 
 
 def images(source: Source, places: list[int]) -> Look:

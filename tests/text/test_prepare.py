@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from tests.text.sources import Memory, prepared, stories
 from unlabeled.config import TextConfig
+from unlabeled.data.find import find
 from unlabeled.data.survey import survey
 from unlabeled.data.text import divide, prepare_text
 from unlabeled.errors import ConfigError, DataError, UsageError
@@ -218,3 +219,44 @@ def test_config_and_signature_are_those_of_the_loop(tmp_path: Path) -> None:
     assert held.fixed
     assert text.describe()["kind"] == "text"
     assert json.dumps(found)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_streamed_file_gives_the_pieces_of_the_whole_text(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T2: a file of any size is read a little at a time, cut at the same places."""
+    monkeypatch.setattr(
+        "unlabeled.modalities.decode._CHUNK", 1001
+    )  # cuts letters of several bytes in two
+    text = "".join(f"word {i} é漢 " for i in range(20_000)) + "x" * 200_000
+    (tmp_path / "long.txt").write_bytes(text.encode(encoding))
+    source = find(str(tmp_path / "long.txt"))
+    assert list(source.pieces(0)) == list(pieces(text))
+
+
+@pytest.mark.slow
+def test_a_line_of_a_gigabyte_needs_little_memory(tmp_path: Path) -> None:
+    """T2: the tokens of one enormous line are made within 500 MB beside the libraries."""
+    part = b"the quick brown fox jumps over the lazy dog 12345 and so on " * 2**14
+    with open(tmp_path / "line.txt", "wb") as file:
+        for _ in range(10**9 // len(part)):
+            file.write(part)
+    program = (
+        "import resource, sys; from pathlib import Path\n"
+        "from unlabeled.config import TextConfig\n"
+        "from unlabeled.data.find import find\n"
+        "from unlabeled.data.text import prepare_text\n"
+        "import tokenizers, transformers\n"
+        "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = most()\n"
+        "config = TextConfig(tokenizer='byte', length=128)\n"
+        "rows = prepare_text(find(sys.argv[1]), config, Path(sys.argv[2]), 0, 0.1)[0]\n"
+        "print(len(rows), (most() - before) // 1024)\n"
+    )
+    args = [sys.executable, "-c", program, str(tmp_path / "line.txt"), str(tmp_path / "out")]
+    done = subprocess.run(args, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows, megabytes = map(int, done.stdout.split())
+    assert rows * 128 > 0.8e9
+    assert megabytes < 500

@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from unlabeled.errors import DataError, UsageError
 from unlabeled.kinds import KINDS, TABLE, strings
-from unlabeled.modalities.decode import decode
+from unlabeled.modalities.decode import decode, stream
 
 MAX_BYTES = 1 << 28
 """An encoded image or a document above 256 MB is refused instead of read into memory."""
@@ -152,6 +152,18 @@ class Files:
             DataError: with the reason.
         """
         return open_regular(self.path(index), self.follow)
+
+    def pieces(self, index: int) -> Iterator[str]:
+        """Yield the text of a document of any size in pieces.
+
+        Raises:
+            DataError: with the reason.
+        """
+        with self.stream(index) as file:
+            try:
+                yield from stream(file)
+            except OSError as error:
+                raise DataError(f"it cannot be read ({error.strerror})") from None
 
 
 @dataclass(slots=True)

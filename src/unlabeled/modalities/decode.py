@@ -8,11 +8,15 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from unlabeled.errors import DataError
 
 PIECE = 64 * 1024
 """Characters in a piece; longer documents reach the tokenizer in pieces."""
+
+_CHUNK = 1 << 20
+"""Bytes that a file is read by."""
 
 MAX_REPLACED = 0.1
 """Share of replaced characters above which a document is no text and is quarantined."""
@@ -104,6 +108,24 @@ def refuse(damage: Damage) -> None:
             f"{damage.share:.0%} of the characters are not valid text "
             f"(at most {MAX_REPLACED:.0%} may be replaced)."
         )
+
+
+def stream(file: BinaryIO) -> Iterator[str]:
+    r"""Decode a file of any size in pieces, cut as `pieces` cuts the whole text.
+
+    >>> import io
+    >>> list(stream(io.BytesIO(b"caf\xc3\xa9 " * 3)))
+    ['café café café ']
+    """
+    head = file.read(1024)
+    encoding, mark = detect(head)
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    text, chunk = "", head[mark:]
+    while chunk:
+        *whole, text = [*pieces(text + decoder.decode(chunk))] or [""]
+        yield from whole
+        chunk = file.read(_CHUNK)
+    yield from pieces(text + decoder.decode(b"", final=True))
 
 
 def pieces(text: str, size: int = PIECE) -> Iterator[str]:
