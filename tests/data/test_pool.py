@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -311,3 +313,34 @@ def test_kept_samples_are_the_same_and_bounded(tmp_path):
     assert pickle.loads(pickle.dumps(keeping))._kept == {}
     (folder / "000.png").write_bytes(b"")
     assert keeping.raw(0)[1] == "000.png"
+
+
+def test_a_file_without_permission_is_set_aside():
+    """D5: the reader is no superuser, to whom every file is open."""
+    base = Path(tempfile.mkdtemp())
+    try:
+        folder = save(base / "x", 12)
+        (folder / "004.png").chmod(0)
+        for path in (base, folder):
+            path.chmod(0o777)
+        context = multiprocessing.get_context("fork")
+        queue = context.SimpleQueue()
+
+        def read() -> None:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            pool = pool_of(folder, 0.2, base / "quarantine.jsonl")
+            queue.put([pool.raw(position)[1] for position in range(12)])
+
+        reader = context.Process(target=read)
+        reader.start()
+        reader.join(30)
+        assert reader.exitcode == 0
+        names = [f"{i:03d}.png" for i in range(12)]
+        names[4] = "005.png"
+        assert queue.get() == names
+        (line,) = lines(base / "quarantine.jsonl")
+        assert line["name"] == "004.png"
+        assert "Permission denied" in line["reason"]
+    finally:
+        shutil.rmtree(base)

@@ -40,8 +40,24 @@ def test_three_kills_end_bit_equal(
     method: str, finished: dict[str, Path], tmp_path: Path, folders: dict[str, Path]
 ) -> None:
     """R1, R2, R3: SIGKILL at random steps, another number of workers after each."""
+    _kill_three_times(method, method, finished, tmp_path, folders)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("method", ["simclr", "mae", "dino", "gpt", "bert"])
+def test_twenty_times_three_kills_end_bit_equal(
+    method: str, seed: int, finished: dict[str, Path], tmp_path: Path, folders: dict[str, Path]
+) -> None:
+    """R1, R2, R3 at other moments."""
+    _kill_three_times(method, f"{method}-{seed}", finished, tmp_path, folders)
+
+
+def _kill_three_times(
+    method: str, seed: str, finished: dict[str, Path], tmp_path: Path, folders: dict[str, Path]
+) -> None:
     out = tmp_path / "run"
-    draw = random.Random(method)
+    draw = random.Random(seed)
     child = Child(out, small_config(method, _data(method, folders)))
     for workers in (2, 0, 1):
         child.wait_for_step(draw.randint(1, 22))
