@@ -84,7 +84,7 @@ class Data2Vec(Method):
         guesses = full(self.predict(patches[hidden]))  # (M, D)
         total = F.smooth_l1_loss(guesses, whole[hidden], beta=self.config.beta)
         apart = whole.std(0, correction=0).mean()  # 0 if targets depend on places alone
-        return Loss(total, {"targets": hidden.sum(), "target_spread": apart})
+        return Loss(total, {"targets": hidden.sum(), "target_spread": apart.detach()})
 
     def hide(self, keys: Tensor) -> Tensor:
         """Draw which patches are hidden, (B, N) bool, at least one a sample."""

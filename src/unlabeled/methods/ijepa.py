@@ -98,7 +98,7 @@ class IJEPA(Method):
 
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Compare guessed features of target blocks with the teacher's."""
-        c, images, first = self.config, batch["global"][0], self.encoder.num_prefix
+        c, images = self.config, batch["global"][0]
         blocks = draw_blocks(
             batch.keys,
             moment(progress),
@@ -107,13 +107,17 @@ class IJEPA(Method):
             (c.target_low, max(c.target_low, c.target_high)),
             context=(c.context_low, 1.0),
         )
-        with torch.no_grad():
-            whole = full(self.teacher.tokens(images)[:, first:])  # (B, N, D)
-            whole = F.layer_norm(whole, whole.shape[-1:])
-            targets = take(whole, blocks.targets.flatten(1))  # (B, T M, D)
+        whole = self.targets(images)  # (B, N, D)
+        targets = take(whole, blocks.targets.flatten(1))  # (B, T M, D)
         guesses = full(self.guess(images, blocks)).view(targets.shape)
         apart = whole.std(0, correction=0).mean()  # 0 if targets depend on places alone
-        return Loss(F.smooth_l1_loss(guesses, targets), {"target_spread": apart})
+        return Loss(F.smooth_l1_loss(guesses, targets), {"target_spread": apart.detach()})
+
+    @torch.no_grad()
+    def targets(self, images: Tensor) -> Tensor:
+        """Return the teacher's patches, normalised without learned scale, (B, N, D)."""
+        patches = full(self.teacher.tokens(images)[:, self.encoder.num_prefix :])
+        return F.layer_norm(patches, patches.shape[-1:])
 
     def guess(self, images: Tensor, blocks: Blocks) -> Tensor:
         """Guess each target block from the context alone, (B T, M, D)."""
