@@ -91,7 +91,9 @@ class LeJEPA(Method):
         odd = sigreg(z, lines, c.knots)
         total = c.gauss * odd + (1 - c.gauss) * apart
         parts = {"disagreement": apart.detach(), "gaussianity": odd.detach()}
-        return Loss(total, {**parts, **projected(z[0])})
+        # Directions alone would hide a cloud that shrinks: a Gaussian has a deviation of 1.
+        size = {"projection_spread": z[0].detach().std(0, correction=0).mean()}
+        return Loss(total, {**parts, **projected(z[0]), **size})
 
 
 def _layer(dim: int, out_dim: int) -> list[nn.Module]:
