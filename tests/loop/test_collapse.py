@@ -18,6 +18,8 @@ from unlabeled.config import RunConfig
 from unlabeled.errors import TrainingError
 
 RATES = {"simclr": 0.03, "simsiam": 0.03, "dino": 5e-4, "mae": 1e-3, "gpt": 3e-3, "bert": 3e-3}
+ADAM = ("dino", "mae", "gpt", "bert")
+JOINT = ("moco", "mocov3", "byol", "swav", "barlow", "vicreg", "nnclr")
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +36,8 @@ def _config(method: str, data: Path, *, rate: float | None = None, **options: An
         method, data, steps=300, batch=32, health_steps=20, save_steps=10**6,
         stop_on_collapse=True, seed=0,
     )  # fmt: skip
-    name = "sgd" if method in ("simclr", "simsiam") else "adamw"
-    moved = {"lr": rate or RATES[method], "name": name, "warmup": 0.05}
+    name = "adamw" if method in ADAM else "sgd"
+    moved = {"lr": rate or RATES.get(method, 0.03), "name": name, "warmup": 0.05}
     return config.model_copy(
         update={
             "method": {**config.method, **options},
@@ -74,6 +76,70 @@ def test_simsiam_without_predictor_and_stopped_gradient(
     assert "collapsing" in _caught(_config("simsiam", images), tmp_path / "run")
 
 
+def _alike(one: torch.Tensor, two: torch.Tensor, *_: Any) -> tuple[torch.Tensor, Any]:
+    """A contrastive loss without its negatives, with gradient to both sides."""
+    return _only_alike(one, two, 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["moco", "mocov3", "nnclr"])
+def test_contrast_without_negatives(
+    method: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher, or the neighbour, is the student itself, so that nothing else holds either."""
+    loss = "queue_nce" if method == "moco" else "batch_nce"
+    monkeypatch.setattr(f"unlabeled.methods.{method}.{loss}", _alike)
+    monkeypatch.setattr("unlabeled.nn.queue.Queue.nearest", lambda _, x: x)
+    if method == "mocov3":
+        monkeypatch.setattr(
+            "unlabeled.methods.mocov3.SymmetricMoCo._find", lambda _, q, k: _alike(q, k)
+        )
+    options = {} if method == "nnclr" else {"momentum": 0.0}
+    assert "collapsing" in _caught(_config(method, images, **options), tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_byol_without_predictor_and_slowness(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unlabeled.methods.byol import BYOL
+
+    begin = BYOL.__init__
+
+    def bare(self: Any, *given: Any) -> None:
+        begin(self, *given)
+        self.predictor = torch.nn.Identity()
+
+    monkeypatch.setattr(BYOL, "__init__", bare)
+    config = _config("byol", images, rate=0.1, momentum=0.0)
+    assert "collapsing" in _caught(config, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_swav_without_sharing_out(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Assignments are what the scores say: one prototype may take all samples."""
+
+    def greedy(scores: torch.Tensor, temperature: float, _: int) -> torch.Tensor:
+        return (scores / 0.01).softmax(-1)
+
+    monkeypatch.setattr("unlabeled.methods.swav.sinkhorn", greedy)
+    said = _caught(_config("swav", images, rate=0.1, queue=0), tmp_path / "run")
+    assert "share one prototype" in said or "collapsing" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "options"), [("barlow", {"redundancy": 0.0}), ("vicreg", {"variance": 0.0})]
+)
+def test_terms_that_hold_samples_apart_are_left_out(
+    method: str, options: dict[str, float], images: Path, tmp_path: Path
+) -> None:
+    config = _config(method, images, **options)
+    assert "collapsing" in _caught(config, tmp_path / "run")
+
+
 @pytest.mark.slow
 def test_dino_without_centre(images: Path, tmp_path: Path) -> None:
     config = _config(
@@ -99,11 +165,11 @@ def test_a_rate_that_ruins_the_features(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("method", ["simclr", "simsiam", "mae", "gpt", "bert"])
+@pytest.mark.parametrize("method", ["simclr", "simsiam", "mae", "gpt", "bert", *JOINT])
 def test_healthy_runs_raise_no_alarm(
     method: str, seed: int, images: Path, text_folder: Path, tmp_path: Path
 ) -> None:
-    """Ten healthy runs of 300 steps."""
+    """Healthy runs of 300 steps."""
     data = text_folder if method in ("gpt", "bert") else images
     config = _config(method, data)
     config = config.model_copy(update={"loop": config.loop.model_copy(update={"seed": seed})})
