@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from pydantic import Field
 
 from unlabeled.encoders.base import Encoder
@@ -71,4 +72,8 @@ class VICReg(Method):
         found = vicreg(one, two)
         total = c.invariance * found.invariance + c.variance * found.variance
         parts = {name: term.detach() for name, term in found._asdict().items()}
-        return Loss(total + c.covariance * found.covariance, {**parts, **projected(one)})
+        seen = projected(one)
+        # Projections that shrink to a point may still point everywhere: their size counts too.
+        size = one.detach().float().std(0).mean()
+        parts |= {**seen, "projection_spread": torch.minimum(seen["projection_spread"], size)}
+        return Loss(total + c.covariance * found.covariance, parts)
