@@ -32,7 +32,7 @@ def made(method: Any, batch: Batch) -> pairs.Pairs:
     return pairs.make(batch["plain"][0], batch.keys, change, method.edges)
 
 
-@pytest.mark.parametrize(("name", "stack"), itertools.product(["t5", "bart"], STACKS))
+@pytest.mark.parametrize(("name", "stack"), list(itertools.product(["t5", "bart"], STACKS)))
 def test_packed_loss_is_the_librarys_on_documents_alone(
     name: str, stack: str, corpus: Any, tmp_path: Path
 ) -> None:
@@ -44,7 +44,7 @@ def test_packed_loss_is_the_librarys_on_documents_alone(
     batch = batch_of(rows)
     found = made(method, batch)
     method.encoder.save(tmp_path)
-    with language.quiet():
+    with language._quiet():
         full = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path).eval()
     nats = []
     for source, inputs, targets in zip(found.source, found.inputs, found.targets, strict=True):
@@ -157,7 +157,7 @@ def test_folder_opens_in_transformers_and_here(stack: str, corpus: Any, tmp_path
     x = batch_of(rows, 1)["plain"][0].clone()
     x[:, 1] = 0
     method.encoder.save(tmp_path)
-    with language.quiet():
+    with language._quiet():
         bare = transformers.AutoModel.from_pretrained(tmp_path).eval()
     features = bare.get_encoder()(input_ids=x[:, 0]).last_hidden_state.mean(1)
     torch.testing.assert_close(method.encoder(x), features, atol=1e-6, rtol=1e-5)
@@ -170,7 +170,7 @@ def test_folder_opens_in_transformers_and_here(stack: str, corpus: Any, tmp_path
 
 def test_tsdae_sees_the_vector_alone(corpus: Any) -> None:
     """With equal vectors, two spoiled texts give the same guesses."""
-    rows, _, text, _ = corpus
+    text = corpus[2]
     method = method_of("tsdae", "hf:bert-1x32h2", text).eval()
     inputs = torch.stack([torch.arange(10, 18), torch.zeros(8, dtype=torch.long)])[None]
     where = torch.ones(8, dtype=torch.bool)

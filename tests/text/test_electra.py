@@ -109,6 +109,24 @@ def test_every_real_token_is_judged_and_padding_is_not(wordpiece: Any) -> None:
     torch.testing.assert_close(scores.nats, again.nats)
 
 
+@pytest.mark.parametrize("name", [NAME, "hf:bert-2x32h2", "hf:modernbert-2x32h2"])
+def test_no_document_is_guessed_or_judged_by_another(name: str, wordpiece: Any) -> None:
+    rows, _, text, _ = wordpiece
+    method = method_of("electra", name, text)
+    for parameter in method.parameters():  # so that attention is far from uniform
+        if parameter.ndim > 1:
+            parameter.data.mul_(4)
+    x = batch_of(rows)["plain"][0]
+    other = x.clone()
+    other[:, 0][(x[:, 1] > 0) & (x[:, 0] != text.closes[0])] = 20
+    first = (x[:, 1] == 0).flatten()
+    where = first.nonzero().flatten()
+    guesses = [method.generator(method.encoder, y, where) for y in (x, other)]
+    torch.testing.assert_close(*guesses, atol=1e-5, rtol=1e-5)
+    judged = [method._judge(y, y[:, 0])[0].flatten()[first] for y in (x, other)]
+    torch.testing.assert_close(*judged, atol=1e-5, rtol=1e-5)
+
+
 def test_first_loss_and_the_base_rate(wordpiece: Any) -> None:
     rows, _, text, _ = wordpiece
     method = method_of("electra", NAME, text)
@@ -157,7 +175,7 @@ def test_the_encoder_with_its_judge_opens_in_transformers(wordpiece: Any, tmp_pa
     method = method_of("electra", "hf:electra-1x256h4", text).eval()
     x = single(rows)["plain"][0]
     method.encoder.save(tmp_path)
-    with language.quiet():
+    with language._quiet():
         judge = transformers.ElectraForPreTraining.from_pretrained(tmp_path).eval()
         bare = transformers.AutoModel.from_pretrained(tmp_path).eval()
     tokens = method.encoder.tokens(x)

@@ -17,11 +17,11 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     configs.check_section("modality", chooser.tree.get("modality", {}), configs.TextConfig)
     needs = catalogue.describe(method).needs
     pieces = needs in ("bidirectional", "feature")
-    _second_stage(chooser, method)
-    chooser.choose(
-        "modality", "tokenizer", "wordpiece" if pieces else "bpe",
-        "trained on this text; " + ("as BERT's" if pieces else "lossless"),
-    )  # fmt: skip
+    if not _second_stage(chooser, method):
+        chooser.choose(
+            "modality", "tokenizer", "wordpiece" if pieces else "bpe",
+            "trained on this text; " + ("as BERT's" if pieces else "lossless"),
+        )  # fmt: skip
     entries = 2048 if seen.size < 2_000_000 else 4096 if seen.size < 20_000_000 else 8192
     chooser.choose("modality", "vocab_size", entries, f"for {seen.size / 1e6:.1f} MB of text")
     _special(chooser, method, chooser.tree.get("method", {}))
@@ -37,23 +37,26 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
 NEEDED = {"causal": "hf:gpt2-mini", "decoder": "hf:t5-mini"}
 STACKS = {"bart": "hf:bart-mini"}
 LENGTHS = {"t5": (141, "by T5's rule, 128 when spans of it are sentinels")}
-
-
 SECOND = ("simcse", "tsdae")
 
 
-def _second_stage(chooser: Chooser, method: str) -> None:
-    """Take the tokenizer from where weights come from; say which methods need them."""
+def _second_stage(chooser: Chooser, method: str) -> bool:
+    """Take the tokenizer from where weights come from; say which methods need them.
+
+    Returns:
+        Whether there was one.
+    """
     init = chooser.tree.get("encoder", {}).get("init")
     if init is None:
         if method in SECOND:
             why = f"{method} is a second stage: better give --init RUN/encoder, of bert"
             chooser.choices.append(Choice("encoder.init", None, why))
-        return
+        return False
     for folder in (Path(init), Path(init).parent / "tokenizer"):
         if (folder / "tokenizer.json").is_file():
             chooser.choose("modality", "tokenizer", str(folder), "belongs to the weights")
-            return
+            return True
+    return False
 
 
 def _special(chooser: Chooser, method: str, options: Mapping[str, Any]) -> None:

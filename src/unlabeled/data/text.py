@@ -103,7 +103,9 @@ def _tokenizer(config: TextConfig, parts: dict[str, Part], found: Survey, folder
     if config.tokenizer not in tokenizers.KINDS and given.is_dir():
         kept = tokenizers.load(given)
         missing = [word for word in extra if word not in kept.get_vocab()]
-        kept.add_special_tokens({"extra_special_tokens": [*kept.extra_special_tokens, *missing]})
+        if missing:
+            known = [*kept.extra_special_tokens, *missing]
+            kept.add_special_tokens({"extra_special_tokens": known})
         kept.save_pretrained(str(folder))
         return
     if config.tokenizer == "char":

@@ -30,7 +30,7 @@ def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, len
         vocab_size=vocab_size, d_model=width, encoder_layers=layers, decoder_layers=layers,
         encoder_attention_heads=heads, decoder_attention_heads=heads,
         encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width,
-        max_position_embeddings=2 * length, pad_token_id=None, bos_token_id=None,
+        max_position_embeddings=2 * length + 2, pad_token_id=None, bos_token_id=None,
         eos_token_id=None, decoder_start_token_id=None, forced_eos_token_id=None,
     )  # fmt: skip
     drop_nothing(config)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unlabeled.encoders import families
 from unlabeled.encoders.language import Language
+from unlabeled.nn import attention
 
 
 class Generator(nn.Module):
@@ -32,6 +33,7 @@ class Generator(nn.Module):
         self.model: Any = families.fresh(
             encoder.family, config.num_hidden_layers, width, heads, 2, length
         )
+        self.model.set_attn_implementation(attention.NAME)
         self.model.embeddings = nn.Identity()
         self.model.embeddings_project = None
         table = encoder.model.get_input_embeddings().weight

@@ -84,9 +84,12 @@ class Language(Encoder):
     def embed(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Turn rows of ids into tokens with their positions, (B, T, D)."""
         layout = layout or self.layout(x)
-        if self.max_length is not None and x.shape[-1] > self.max_length:
+        longest = x.shape[-1]
+        if self.max_length is not None and longest > self.max_length:
+            longest = int(layout.positions.max()) + 1
+        if self.max_length is not None and longest > self.max_length:
             raise UsageError(
-                f"A row of {x.shape[-1]} tokens is too long for {self.name}, which has "
+                f"A document of {longest} tokens is too long for {self.name}, which has "
                 f"{self.max_length} positions. Cut documents to modality.length={self.max_length}."
             )
         return families.embed(self.model, x[:, 0], layout.positions)

@@ -65,8 +65,7 @@ class TSDAE(Method):
         self.encoder: Encoder = encoder
         library.set_special_ids(text)
         self.vocab_size, self.special_ids = int(text.vocab_size), text.special_ids
-        opens = tuple(text.opens) if text.closes else ()
-        self.edges = pairs.Edges(opens, text.eos_id, text.eos_id, text.pad_id or 0)
+        self.edges = pairs.Edges(tuple(text.opens), text.eos_id, text.eos_id, text.pad_id or 0)
         self.reader = Reader(library, config.layers, text.config.length)
 
     def loss(self, batch: Batch, progress: float) -> Loss:

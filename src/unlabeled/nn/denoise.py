@@ -47,6 +47,7 @@ def infill(
         else:
             pieces.append(ids[edges[word] : edges[word + 1]])
             word += 1
+    inserts = min(inserts, len(ids))  # of short spans there could be more than positions
     for place in np.sort(rng.integers(0, len(pieces) + 1, inserts))[::-1]:
         pieces.insert(int(place), mask)
     return np.concatenate(pieces) if pieces else ids[:0]

@@ -109,7 +109,7 @@ def _packed(rows: Sequence[Sequence[tuple[int, Ids]]], padding: int) -> Tensor:
 def edges_of(text: Any, encoder: Any) -> Edges:
     """Return the special tokens of a tokenizer, with what an encoder's decoder reads first."""
     start = encoder.model.config.decoder_start_token_id
-    return Edges(tuple(text.opens) if text.closes else (), text.eos_id, start, text.pad_id)
+    return Edges(tuple(text.opens), text.eos_id, start, text.pad_id)
 
 
 def write(encoder: Any, head: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor]:

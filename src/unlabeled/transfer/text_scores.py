@@ -48,7 +48,8 @@ def evaluate_tokens(
     Returns:
         ``nats_per_token``, ``accuracy``, ``targets``; for a generator ``bits_per_byte``, for a
         masked model ``pseudo_bits_per_byte`` (what a token costs given both sides under one frozen
-        mask, for every token: comparable between masked models only); for a detector the shares
+        mask, for every token: comparable between masked models only); for a decoder
+        ``rebuilt_bits_per_byte`` (the same of what is written given the spoiled text); for a detector the shares
         ``replaced``, ``caught`` (of the replaced) and ``accused`` (of the others).
     """
     count = len(rows) if limit is None else min(limit, len(rows))
@@ -100,9 +101,10 @@ def _summary(
     bytes_seen = rows.num_bytes * min(1.0, count * rows.length / max(rows.num_tokens, 1))
     if method.scored == "text":
         found["bits_per_byte"] = sums[0] / math.log(2) / max(bytes_seen, 1)
-    elif method.scored == "hidden":
+    elif method.scored in ("hidden", "rebuilt"):
         ordinary = rows.num_tokens - _num_special(method, rows)
-        found["pseudo_bits_per_byte"] = nats * ordinary / math.log(2) / max(rows.num_bytes, 1)
+        name = {"hidden": "pseudo", "rebuilt": "rebuilt"}[method.scored]
+        found[f"{name}_bits_per_byte"] = nats * ordinary / math.log(2) / max(rows.num_bytes, 1)
     return found
 
 
