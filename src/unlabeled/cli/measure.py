@@ -56,6 +56,12 @@ def evaluate(
             "installed package that holds one, or org/name in the hub's local cache.",
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK", help="Read labels as single, multi, regression or ordinal; found."
+        ),
+    ] = None,
 ) -> None:
     """Say with a few labels whether it helped.
 
@@ -73,6 +79,7 @@ def evaluate(
         folder,
         labels,
         against=against or (),
+        task=task,
         quick=quick,
         counts=numbers,
         draws=draws,

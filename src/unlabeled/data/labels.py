@@ -6,6 +6,7 @@ Neither torch nor the data are loaded here; images are not opened.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,10 +22,12 @@ from unlabeled.errors import UsageError, nearest
 
 __all__ = ["Labels", "Source", "columns_of", "read_labelled", "read_labels"]
 
-_PATHS = ("path", "file", "filename", "file_name", "name", *kinds.ENCODED, "id")
+_FILES = ("path", "file", "filename", "file_name", "name")
+_PATHS = (*_FILES, *kinds.ENCODED, "id")
 _LABELS = ("label", "labels", "class", "category", "target", "y")
 _SPLITS = ("split", "fold", "partition", "subset")
 _GROUPS = ("group", "groups", "speaker", "subject", "session", "episode", "patient")
+_MEASURED = re.compile(r"-?\d*\.\d+(e-?\d+)?|-\d+")
 _UNKNOWN = frozenset({"", "-1", "none", "null", "nan"})
 
 
@@ -39,6 +42,8 @@ class Labels:
         split: (L,) names of splits (such as train, test), where the table has them.
         group: (L,) names of groups that must not be torn apart, where the table has them.
         skipped: rows without a label.
+        targets: (L, K) labels as 0 and 1, or (L,) numbers, where a sample has not one class.
+        task: ``single``, ``multi`` or ``regression``; see `label_forms`.
     """
 
     indices: NDArray[np.int64]
@@ -47,6 +52,8 @@ class Labels:
     split: NDArray[np.str_] | None = None
     group: NDArray[np.str_] | None = None
     skipped: int = 0
+    targets: NDArray[np.float32] | None = None
+    task: str = "single"
 
     def __len__(self) -> int:
         """Return L."""
@@ -60,6 +67,8 @@ class Labels:
             self.classes,
             None if self.split is None else self.split[rows],
             None if self.group is None else self.group[rows],
+            targets=None if self.targets is None else self.targets[rows],
+            task=self.task,
         )
 
 
@@ -166,7 +175,7 @@ def _is_data_set(path: Path, source: Source, column: str | None, table: str | Pa
     if column is not None and column in columns:
         return True
     text = kinds.strings(source.kind)
-    held = [name for name in kinds.KINDS[source.kind].columns if text or name not in _PATHS[:-2]]
+    held = [name for name in kinds.KINDS[source.kind].columns if text or name not in _FILES]
     if pick(columns, (*held, *(() if text else ("bytes",)))) is not None:
         return text or path.suffix.lower() == ".parquet"
     key = pick(columns, _PATHS)
@@ -308,6 +317,8 @@ def _from_folders(source: Source, classes: Sequence[str] | None) -> Labels:
 def _word(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, list | tuple | np.ndarray):
+        return "|".join(_word(part) for part in value)
     return "" if value is None else str(value).strip()
 
 
@@ -327,7 +338,10 @@ def _build(
 ) -> Labels:
     """Make `Labels` of one label a sample, without the rows that have none."""
     words = [_word(value) for value in values["label"]]
-    known = np.array([word.lower() not in _UNKNOWN for word in words], dtype=bool)
+    # -1 is no class, but among fractions and other negative numbers it is a number.
+    numbers = any(_MEASURED.fullmatch(word) and word != "-1" for word in words)
+    unknown = _UNKNOWN - {"-1"} if numbers else _UNKNOWN
+    known = np.array([word.lower() not in unknown for word in words], dtype=bool)
     if not known.any():
         raise UsageError(f"{where}: no row has a label.")
     order = _order(word for word, keep in zip(words, known, strict=True) if keep)

@@ -187,7 +187,7 @@ def table(record: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]
     for number, part in enumerate(record["rounds"]):
         last |= {method: (number, found) for method, found in part["runs"].items()}
     order = sorted(last, key=lambda method: (-last[method][0], -last[method][1]["validation"]))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for method in order:
         number, found = last[method]
         span = "" if found["low"] is None else f" ({found['low']:.3f} to {found['high']:.3f})"

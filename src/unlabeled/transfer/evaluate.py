@@ -27,6 +27,7 @@ from unlabeled.transfer import (
     schema,
     splits,
     table,
+    targets,
     verdict,
 )  # fmt: skip
 from unlabeled.transfer.metrics import headline
@@ -37,6 +38,7 @@ from unlabeled.transfer.training import LIGHT, Classifier
 from unlabeled.types import PLAIN, View
 
 if TYPE_CHECKING:
+    from unlabeled.encoders.base import Encoder
     from unlabeled.runs import Run
 
 RESULTS = "results.json"
@@ -63,6 +65,7 @@ def evaluate(
     arms: Sequence[str] | None = None,
     against: Sequence[str] = (),
     minutes: float | None = None,
+    task: str | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Compare what few labels give with the encoder, without it, and with plain features.
@@ -83,6 +86,7 @@ def evaluate(
         against: public weights as further readings: folders, packages, or names in the hub's
             local cache (see `public.resolve`).
         minutes: after which no further network is trained; None is no limit.
+        task: ``single``, ``multi`` or ``regression`` (``ordinal``); None finds it from the labels.
         console: where the table is printed; None prints nothing.
 
     Raises:
@@ -97,6 +101,7 @@ def evaluate(
     material = splits.prepare(
         run, labels, test, label_column,
         per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST, seed=seed,
+        task=task,
     )  # fmt: skip
     grid = _grid(material, counts, quick)
     found, frozen = readings(run, material, quick, seed)
@@ -105,7 +110,8 @@ def evaluate(
     try:
         study = Study(
             material, chosen | _public(weights, material), grid, draws, seed,
-            headline(material.y_test, len(material.classes)),
+            targets.METRICS.get(material.task)
+            or headline(material.y_test, len(material.classes)),
             Store(run.folder / "evaluate", _key(run, material, quick, seed)),
             minutes, _teller(console),
         )  # fmt: skip
@@ -185,12 +191,13 @@ def readings(
         frozen[name] = Frozen(material, make)
         found[name] = frozen[name].probe
     search = search_of(run, quick)
-    num_classes = len(material.classes)
+    num_classes = 1 if material.task == "regression" else len(material.classes)
 
     def start_trained(rows: NDArray[np.int64], draw: int) -> Classifier:
         encoder = run.encoder()
         model = Classifier(encoder, encoder.dim, num_classes)
-        model.start_from(ours.fitted(rows, draw), ours.scaler)
+        if material.task == "single":
+            model.start_from(ours.fitted(rows, draw), ours.scaler)
         return model
 
     def start_fresh(rows: NDArray[np.int64], draw: int) -> Classifier:
@@ -213,13 +220,16 @@ def _without_labels(
 ) -> dict[str, dict[str, Any]]:
     """Return what features look like without learning from a label."""
     view = None if kinds.strings(run.config.data.kind) else own_view(run)
-    makers = {"probe": run.encoder, "untrained": lambda: run.untrained(run.config.loop.seed)}
+    makers: dict[str, Callable[[], Encoder]] = {
+        "probe": run.encoder,
+        "untrained": lambda: run.untrained(run.config.loop.seed),
+    }
     found: dict[str, dict[str, Any]] = {"quality": {}, "clusters": {}}
     for name, part in frozen.items():
         x = part.features.test
         if name in makers:
             found["quality"][name] = quality.of_encoder(makers[name](), x, material.test, view)
-        if isinstance(x, np.ndarray):
+        if isinstance(x, np.ndarray) and material.task == "single":
             scaled = part.scaled[1]
             found["clusters"][name] = clusters.read(scaled, material.y_test, name in makers)
     return found
@@ -269,6 +279,8 @@ def _key(run: Run, material: Material, quick: bool, seed: int) -> str:
         digest.update(np.ascontiguousarray(part).tobytes())
     digest.update(material.y_test.tobytes())
     digest.update(repr((ROWS, material.classes, quick, seed)).encode())
+    if material.targets is not None:
+        digest.update(material.targets.tobytes() + material.truth.tobytes())
     return digest.hexdigest()
 
 
@@ -285,7 +297,7 @@ def _results(
     evidence = verdict.collect(
         wanted,
         study.store.guesses,
-        material.y_test,
+        material.truth,
         study.metric,
         study.seed,
         material.group,
@@ -295,6 +307,7 @@ def _results(
     results = {
         "format": schema.FORMAT,
         "metric": study.metric,
+        "task": material.task,
         "classes": material.classes,
         "counts": list(study.counts),
         "draws": study.draws,
@@ -315,7 +328,7 @@ def _results(
 
 def _confusion(study: Study, reading: str | None) -> dict[str, Any] | None:
     keys = [key for key in study.store.rows if key[0] == reading and key[1] in study.counts]
-    if not keys:
+    if not keys or study.material.task != "single":
         return None
     key = max(keys, key=lambda k: (k[1], -k[2]))
     num_classes, truth = len(study.material.classes), study.material.y_test

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from unlabeled.data.label_forms import form_of
 from unlabeled.data.labels import read_labelled
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
@@ -141,6 +142,12 @@ def _material(
     inputs = Inputs(part.source, part.labels.indices, run.modality(), splits.document_length(run))
     kept = np.flatnonzero(np.isin(part.labels.indices, inputs.indices))
     part = part.take(kept)
+    if form_of(part.labels) != "single":
+        raise UsageError(
+            "These labels are several a sample, or numbers; finetune makes classifiers of one "
+            "class a sample. `unlabeled evaluate` reads them; give a column of classes with "
+            "--label-column."
+        )
     y = part.labels.y
     if not len(y):
         raise DataError(f"No labelled {data.kind} can be read.")

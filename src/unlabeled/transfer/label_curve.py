@@ -35,8 +35,8 @@ class Row:
     labels_per_class: int
     draw: int
     score: float
-    accuracy: float
-    macro_f1: float
+    accuracy: float | None
+    macro_f1: float | None
     validation: float
     choices: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0

@@ -195,9 +195,9 @@ def _hub_image(folder: Path) -> tuple[Any, Any]:
     read = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     size = read.get("crop_size") or read.get("size") or getattr(model.config, "image_size", 224)
     if isinstance(size, dict):
-        size = size.get("height") or size.get("shortest_edge") or 224
+        size = size.get("height") or size.get("shortest_edge")
     settings = ImageConfig(
-        size=int(size),
+        size=int(size or 224),
         channels=int(getattr(model.config, "num_channels", 3)),
         mean=tuple(read.get("image_mean") or (0.5,)),
         std=tuple(read.get("image_std") or (0.5,)),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from unlabeled.transfer import baselines, knn, probe, public
+from unlabeled.transfer import baselines, knn, probe, public, targets
 from unlabeled.transfer.features import Inputs, of_inputs
 from unlabeled.transfer.training import Recipe, scores, train
 from unlabeled.types import View
@@ -60,6 +60,7 @@ class Known(Protocol):
     validation: NDArray[np.int64]
     test: Inputs
     classes: list[str]
+    targets: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,13 @@ class Outcome:
     """What a reading says of the validation part and of the test part.
 
     Args:
-        validation: (V,) classes.
-        test: (M,) classes.
+        validation: (V,) classes, (V, K) labels or (V,) numbers.
+        test: the same of M samples.
         choices: hyper-parameters that were chosen.
     """
 
-    validation: NDArray[np.int64]
-    test: NDArray[np.int64]
+    validation: NDArray[Any]
+    test: NDArray[Any]
     choices: dict[str, Any]
 
 
@@ -121,8 +122,12 @@ class Frozen:
         """Read by nearest neighbours."""
         known, num_classes = self.known, len(self.known.classes)
         x, y = self.features.train[rows], known.y[rows]
-        k = knn.choose_k(x, y, num_classes)
         asked = (self.features.train[known.validation], self.features.test)
+        if known.targets is not None:
+            k = min(5, len(rows))
+            said = [targets.nearest(x, known.targets[rows], part, k) for part in asked]
+            return Outcome(said[0], said[1], {"k": k})
+        k = knn.choose_k(x, y, num_classes)
         guesses = [knn.predict(x, y, part, num_classes, k) for part in asked]
         return Outcome(guesses[0], guesses[1], {"k": k})
 
@@ -132,13 +137,22 @@ class Frozen:
         return probe.fit(self.scaled[0][rows], y, len(self.known.classes), draw)
 
     def probe(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
-        """Read by logistic regression."""
+        """Read by logistic regression, or by ridge regression where targets are numbers."""
+        if self.known.targets is not None:
+            return self._to_targets(self.known.targets, rows, draw)
         if not isinstance(self.features.train, np.ndarray):
             return self._sparse(rows, draw)
         fitted = self.fitted(rows, draw)
         train, test = self.scaled
         guesses = fitted.predict(train[self.known.validation]), fitted.predict(test)
         return Outcome(*guesses, {"l2": fitted.penalty})
+
+    def _to_targets(self, aims: NDArray[np.float32], rows: NDArray[np.int64], draw: int) -> Outcome:
+        dense = isinstance(self.features.train, np.ndarray)
+        train, test = self.scaled if dense else (self.features.train, self.features.test)
+        asked = [train[self.known.validation], test]
+        said, chosen = targets.linear(train[rows], aims[rows], asked, draw)
+        return Outcome(said[0], said[1], chosen)
 
     def _sparse(self, rows: NDArray[np.int64], draw: int) -> Outcome:
         x = self.features.train
@@ -260,13 +274,17 @@ class Trained:
     def _judge(self, model: nn.Module, rows: NDArray[np.int64], recipe: Recipe, draw: int) -> float:
         stop = self._stops(recipe)[0]
         for _, averaged in self._train(model, rows, recipe, [stop], draw):
-            return self._validate(averaged)[1]
+            return self._validate(averaged, rows)[1]
         raise AssertionError("unreachable")
 
-    def _validate(self, model: nn.Module) -> tuple[NDArray[np.int64], float]:
+    def _validate(self, model: nn.Module, rows: NDArray[np.int64]) -> tuple[NDArray[Any], float]:
         """Return the guesses of the validation part, and accuracy with likelihood as tie-break."""
-        y = self.known.y[self.known.validation]
+        y, aims = self.known.y[self.known.validation], self.known.targets
         logits = scores(model, self.known.train, self.known.validation).astype(np.float64)
+        if aims is not None:
+            found = logits.astype(np.float32)
+            truth = aims[self.known.validation]
+            return targets.decide(found, aims[rows]), targets.gain(found, aims[rows], truth)
         logits -= logits.max(axis=1, keepdims=True)
         likely = logits[np.arange(len(y)), y] - np.log(np.exp(logits).sum(axis=1))
         guess = logits.argmax(axis=1)
@@ -280,7 +298,12 @@ class Trained:
         stops: list[int],
         draw: int,
     ) -> Any:
-        fresh, y = copy.deepcopy(model), self.known.y[rows]
+        fresh, y, aims = copy.deepcopy(model), self.known.y[rows], self.known.targets
+        if aims is not None:
+            return train(
+                fresh, self.known.train, rows, targets.trained_on(aims[rows]), recipe,
+                self.seed + draw, stops,
+            )  # fmt: skip
         return train(fresh, self.known.train, rows, y, recipe, self.seed + draw, stops)
 
     def _run(
@@ -294,9 +317,10 @@ class Trained:
         """Train once and keep the stop that is best on the validation part."""
         best, found = -1.0, None
         for stop, averaged in self._train(model, rows, recipe, stops, draw):
-            guess, gained = self._validate(averaged)
+            guess, gained = self._validate(averaged, rows)
             if gained > best:
-                test = scores(averaged, self.known.test).argmax(axis=1)
+                logits, aims = scores(averaged, self.known.test), self.known.targets
+                test = logits.argmax(1) if aims is None else targets.decide(logits, aims[rows])
                 best, found = gained, (guess, test, stop)
                 self.kept = copy.deepcopy(averaged) if self.keep else None
         assert found is not None

@@ -24,8 +24,8 @@ class RowModel(_Strict):
     labels_per_class: int = Field(ge=1, description="labels of each class that were used")
     draw: int = Field(ge=0, description="number of the draw; equal draws hold equal samples")
     score: float = Field(ge=0, le=1, description="by `metric`, on the test part")
-    accuracy: float = Field(ge=0, le=1, description="on the test part")
-    macro_f1: float = Field(ge=0, le=1, description="on the test part")
+    accuracy: float | None = Field(ge=0, le=1, description="on the test part; null: no classes")
+    macro_f1: float | None = Field(ge=0, le=1, description="on the test part; null: no classes")
     validation: float = Field(ge=0, le=1, description="score on the validation part")
     choices: dict[str, Any] = Field(description="hyper-parameters, chosen without the test part")
     seconds: float = Field(ge=0, description="what it took")
@@ -97,7 +97,10 @@ class ResultsModel(_Strict):
     """The whole file."""
 
     format: Literal[1] = Field(description="version of this form")
-    metric: Literal["accuracy", "macro_f1"] = Field(description="what `score` is")
+    metric: Literal["accuracy", "macro_f1", "label_f1", "r2"] = Field(description="what `score` is")
+    task: Literal["single", "multi", "regression"] = Field(
+        "single", description="the form of the labels"
+    )
     classes: list[str] = Field(min_length=2, description="names of the classes")
     counts: list[int] = Field(min_length=1, description="labels per class, ascending")
     draws: int = Field(ge=1, description="draws that were asked for")

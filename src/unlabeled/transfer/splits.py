@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unlabeled import rng
 from unlabeled.config import TextConfig
 from unlabeled.data.find import Source
+from unlabeled.data.label_forms import as_task
 from unlabeled.data.labels import Labels, read_labelled
 from unlabeled.data.split import digest
 from unlabeled.errors import DataError, UsageError
@@ -24,6 +25,13 @@ from unlabeled.transfer.label_curve import hold_out
 if TYPE_CHECKING:
     from unlabeled.runs import Run
 
+_WORDS = {
+    "multi": "Labels were read as several a sample (--task single reads each as one class); "
+    "labels per class count samples drawn for their rarest label.",
+    "regression": "Labels were read as numbers (--task single reads them as classes); labels per "
+    "class count samples of each fifth of the range, and the score is the share of variance that "
+    "is explained, 0 where the mean would do as well.",
+}
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.2
 MOST_VALIDATION = 1000
@@ -67,6 +75,9 @@ class Material:
         classes: names.
         record: how the split was made, for results.json.
         notes: what a sceptic should know.
+        targets: (N, K) or (N,), where a sample has several labels or a number.
+        targets_test: the same of the test part.
+        task: ``single``, ``multi`` or ``regression``.
     """
 
     train: Inputs
@@ -79,6 +90,14 @@ class Material:
     classes: list[str]
     record: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    targets: NDArray[np.float32] | None = None
+    targets_test: NDArray[np.float32] | None = None
+    task: str = "single"
+
+    @property
+    def truth(self) -> NDArray[Any]:
+        """Return what test guesses are compared with."""
+        return self.y_test if self.targets_test is None else self.targets_test
 
     @property
     def class_sizes(self) -> list[int]:
@@ -96,6 +115,7 @@ def prepare(
     per_class: int,
     most_test: int,
     seed: int,
+    task: str | None = None,
 ) -> Material:
     """Read the labels and split them.
 
@@ -107,12 +127,13 @@ def prepare(
         per_class: largest number of training samples of a class that are read.
         most_test: largest number of test samples.
         seed: of the split.
+        task: one of `label_forms.FORMS`; None finds it from the labels.
 
     Raises:
         UsageError: with the sentence to print.
     """
     notes: list[str] = []
-    rest, tested, how = _parts(run, labels, test, label_column, seed, notes)
+    rest, tested, how = _parts(run, labels, test, label_column, seed, notes, task)
     rest, tested = _same_classes(rest, tested, notes)
     mask = validation(rest, seed)
     labelled, checked = rest.take(~mask), rest.take(mask)
@@ -135,6 +156,7 @@ def _parts(
     label_column: str | None,
     seed: int,
     notes: list[str],
+    task: str | None,
 ) -> tuple[Part, Part, str]:
     """Return what is trained and validated on, what is tested on, and how it was decided."""
     data = run.config.data
@@ -144,10 +166,13 @@ def _parts(
             labels, run.source(), table=data.path, column=column, label_column=label_column
         )
     )
+    found = Part(found.source, as_task(found.labels, task))
+    if found.labels.task != "single":
+        notes.append(_WORDS[found.labels.task])
     if found.labels.skipped:
         notes.append(f"{found.labels.skipped:,} rows without a label were left out.")
     if test is not None:
-        classes = found.labels.classes
+        classes = found.labels.classes if found.labels.task == "single" else None
         tested = Part(
             *read_labelled(
                 test,
@@ -158,6 +183,8 @@ def _parts(
                 classes=classes,
             )
         )
+        if found.labels.task != "single":
+            tested = Part(tested.source, as_task(tested.labels, found.labels.task, found.labels))
         if tested.source.fingerprint == found.source.fingerprint:
             found = found.take(~np.isin(found.labels.indices, tested.labels.indices))
         return found, tested, f"test samples given ({test})"
@@ -290,7 +317,23 @@ def _read(
         labelled.labels.classes,
         record,
         notes,
+        *_targets(labelled, checked, tested, kept, kept_test),
+        labelled.labels.task,
     )
+
+
+def _targets(
+    labelled: Part,
+    checked: Part,
+    tested: Part,
+    kept: NDArray[np.int64],
+    kept_test: NDArray[np.int64],
+) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Return the targets of the samples that could be read, where there are any."""
+    first, second, third = (part.labels.targets for part in (labelled, checked, tested))
+    if first is None or second is None or third is None:
+        return None, None
+    return np.concatenate([first, second])[kept], third[kept_test]
 
 
 def _tell(train: Inputs, test: Inputs, modality: Modality, notes: list[str]) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats as _stats
 
 from unlabeled import rng
+from unlabeled.transfer import targets
 
 REPLICATES = 1000
 
@@ -81,12 +82,14 @@ def resample(
     Args:
         guesses: (M, N) predicted classes.
         y: (N,) classes.
-        metric: ``accuracy`` or ``macro_f1``.
+        metric: ``accuracy`` or ``macro_f1``, or one of `targets`.
         weights: (R, N) from `item_weights`.
 
     Returns:
         (M, R).
     """
+    if metric in targets.METRICS.values():
+        return targets.resample(guesses, y, metric, weights)
     right = (guesses == y).astype(np.float32)
     if metric == "accuracy":
         share: NDArray[np.float64] = (right @ weights.T / weights.sum(axis=1)).astype(np.float64)
@@ -229,7 +232,8 @@ def _move(
     """Return the mean over draws in every copy, (R,)."""
     n = len(scores)
     if n < 2:
-        return scores[0].copy()
+        only: NDArray[np.float64] = scores[0].copy()
+        return only
     deviations = scores[:, 0] - scores[:, 0].mean()
     by_draws = deviations @ moved[0, :n] / math.sqrt(n * (n - 1))
     by_pool = pool @ moved[1, :n] / math.sqrt(n - 1)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.journal import read_lines, write_atomic
-from unlabeled.transfer import label_curve
+from unlabeled.transfer import label_curve, targets
 from unlabeled.transfer.label_curve import Row
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.readings import Outcome, Reading, Trained
@@ -34,7 +34,7 @@ class Store:
     def __init__(self, folder: Path, key: str) -> None:
         self.folder = folder
         self.rows: dict[tuple[str, int, int], Row] = {}
-        self.guesses: dict[tuple[str, int, int], NDArray[np.int64]] = {}
+        self.guesses: dict[tuple[str, int, int], NDArray[Any]] = {}
         (folder / GUESSES).mkdir(parents=True, exist_ok=True)
         lines = read_lines(folder / ROWS)
         if not lines or lines[0].get("key") != key:
@@ -45,14 +45,16 @@ class Store:
             path = self._path(row.key)
             if path.is_file():
                 self.rows[row.key] = row
-                self.guesses[row.key] = np.load(path, allow_pickle=False).astype(np.int64)
+                guess = np.load(path, allow_pickle=False)
+                self.guesses[row.key] = guess if guess.dtype.kind == "f" else guess.astype(np.int64)
 
     def _path(self, key: tuple[str, int, int]) -> Path:
         return self.folder / GUESSES / f"{key[0]}-{key[1]}-{key[2]}.npy"
 
-    def add(self, row: Row, guess: NDArray[np.int64]) -> None:
+    def add(self, row: Row, guess: NDArray[Any]) -> None:
         """Keep a row; the predictions are written first."""
-        np.save(self._path(row.key), guess.astype(np.int32), allow_pickle=False)
+        small = np.float32 if guess.dtype.kind == "f" else np.int32
+        np.save(self._path(row.key), guess.astype(small), allow_pickle=False)
         with (self.folder / ROWS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(row)) + "\n")
             file.flush()
@@ -144,6 +146,8 @@ class Study:
 
     def _score(self, name: str, count: int, draw: int, found: Outcome, seconds: float) -> Row:
         material = self.material
+        if material.targets is not None:
+            return self._score_targets(name, count, draw, found, seconds)
         num_classes, truth = len(material.classes), material.y_test
         expected = material.y[material.validation]
         both = {
@@ -160,3 +164,22 @@ class Study:
             name, count, draw, score, **both, validation=validation, choices=choices,
             seconds=round(seconds, 3),
         )  # fmt: skip
+
+    def _score_targets(
+        self, name: str, count: int, draw: int, found: Outcome, seconds: float
+    ) -> Row:
+        material = self.material
+        assert material.targets is not None
+        score = targets.score(found.test, material.truth, self.metric)
+        expected = material.targets[material.validation]
+        return Row(
+            name,
+            count,
+            draw,
+            score,
+            accuracy=None,
+            macro_f1=None,
+            validation=targets.score(found.validation, expected, self.metric),
+            choices=found.choices,
+            seconds=round(seconds, 3),
+        )

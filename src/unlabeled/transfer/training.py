@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from unlabeled import rng
 from unlabeled.device import autocast, device, keep_memory
 from unlabeled.kinds import strings
+from unlabeled.transfer import targets
 from unlabeled.transfer.features import Inputs, best_precision
 from unlabeled.transfer.probe import Probe, Scaler
 from unlabeled.types import PLAIN, View
@@ -130,7 +130,7 @@ def train(
     model: nn.Module,
     inputs: Inputs,
     rows: NDArray[np.int64],
-    y: NDArray[np.int64],
+    y: NDArray[Any],
     recipe: Recipe,
     seed: int,
     stops: Sequence[int] | None = None,
@@ -141,7 +141,7 @@ def train(
         model: is changed.
         inputs: the samples.
         rows: (L,) positions in `inputs` that are labelled.
-        y: (L,) their classes.
+        y: (L,) their classes, (L, K) labels as 0 and 1, or (L,) numbers.
         recipe: how.
         seed: of the order, the views and dropout.
         stops: steps after which to yield; the last step by default.
@@ -164,7 +164,7 @@ def train(
             x = inputs.view(rows[chosen], recipe.view, keys).to(where)
             with autocast(precision, where):
                 logits = model(x)
-            loss = functional.cross_entropy(logits.float(), torch.from_numpy(y[chosen]).to(where))
+            loss = targets.loss(logits.float(), torch.from_numpy(y[chosen]).to(where))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)

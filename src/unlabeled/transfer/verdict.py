@@ -73,7 +73,10 @@ class Evidence:
         scores = self.at(reading, halves[-1], chosen)[:, 0]
         share = self.share(halves[-1])
         found = stats.pooled(scores - scores.mean(), share)
-        return found * np.sqrt(self.share(count) / share * halves[-1] / count)
+        scaled: NDArray[np.float64] = found * np.sqrt(
+            self.share(count) / share * halves[-1] / count
+        )
+        return scaled
 
     def readings(self) -> list[str]:
         """Return which readings have rows, ours first."""
