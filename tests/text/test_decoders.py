@@ -150,6 +150,21 @@ def test_accumulated_gradients_are_those_of_the_big_batch(name: str, corpus: Any
             torch.testing.assert_close(p.grad, expected[n], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["t5", "bart", "tsdae"])
+def test_one_batch_is_learned_by_heart(name: str, corpus: Any) -> None:
+    rows, _, text, _ = corpus
+    method = method_of(name, "hf:bert-1x64h2" if name == "tsdae" else f"hf:{name}-1x64h2", text)
+    batch = batch_of(rows, 2)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=5e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss = method.loss(batch, 0.0).total
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1
+    assert method.scores(batch).right.float().mean() > 0.99
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_folder_opens_in_transformers_and_here(stack: str, corpus: Any, tmp_path: Path) -> None:
     rows, _, text, _ = corpus

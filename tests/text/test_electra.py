@@ -170,6 +170,20 @@ def test_spoiling_without_a_generator(spoil: str, wordpiece: Any) -> None:
     assert 0.5 < method.loss(batch, 0.0).total.item() < 0.9
 
 
+def test_one_batch_is_learned_far_below_the_base_rate(wordpiece: Any) -> None:
+    rows, _, text, _ = wordpiece
+    method = method_of("electra", "hf:electra-2x64h2", text, spoil="random")
+    batch = batch_of(rows, 4)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = method.loss(batch, 0.0)
+        loss.total.backward()
+        optimizer.step()
+    assert loss.total.item() < 0.05
+    assert loss.parts["caught"].item() > 0.95
+
+
 def test_the_encoder_with_its_judge_opens_in_transformers(wordpiece: Any, tmp_path: Path) -> None:
     rows, _, text, _ = wordpiece
     method = method_of("electra", "hf:electra-1x256h4", text).eval()
