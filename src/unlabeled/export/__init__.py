@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlabeled.config import AudioConfig
 from unlabeled.errors import DataError, UsageError, WriteError, nearest
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
 _HOLDS = {
-    "hf": ("image", "text"),
-    "timm": ("image",),
+    "hf": ("image", "text", "audio"),
+    "timm": ("image", "audio"),
     "onnx": ("image", "text"),
     "sentence-transformers": ("text",),
 }
@@ -106,6 +107,10 @@ def _fits(run: Run, to: str, part: str) -> None:
         fitting = [f for f in fits if (part, f) != ("finetune", to)]
         what = "a classifier" if to in fits else f"an encoder of {kind}"
         raise UsageError(f"{to} cannot hold {what}. Possible: {', '.join(fitting)}.")
+    if isinstance(run.config.modality, AudioConfig):
+        from unlabeled.export import sounds
+
+        sounds.check(run.config.modality, to, part)
 
 
 def _refuse_decoder(run: Run, to: str) -> None:
@@ -139,7 +144,7 @@ def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) 
             sentence.write(draft, given.output.shape[1], given.length)
         found = readers[to](draft, given)
     difference = _difference(found, given, to)
-    usage = code.usage(to, part, run.config, target)
+    usage = code.usage(to, part, run.config, draft).replace(str(draft), str(target))
     text = card.card(run.folder, to, usage, run.info, part)
     (draft / "README.md").write_text(text, encoding="utf-8")
     for path in draft.rglob("*"):

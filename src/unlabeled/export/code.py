@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unlabeled.config import ImageConfig, RunConfig
+from unlabeled.config import AudioConfig, ImageConfig, RunConfig
+from unlabeled.export import sounds
 
 
 def usage(to: str, part: str, config: RunConfig, path: Path) -> str:
@@ -16,6 +17,8 @@ def usage(to: str, part: str, config: RunConfig, path: Path) -> str:
         config: of the run.
         path: folder of the export.
     """
+    if isinstance(config.modality, AudioConfig):
+        return sounds.usage(config.modality.form, to, path)
     if to == "timm":
         classes = "" if part == "finetune" else ", num_classes=0"
         return (

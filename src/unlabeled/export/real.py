@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlabeled.errors import DataError
+from unlabeled.export import sounds
 from unlabeled.kinds import strings
 from unlabeled.runs import Run
 from unlabeled.types import PLAIN
@@ -27,12 +28,14 @@ class Reference:
         texts: B texts; empty for images.
         output: (B, D) features, or (B, K) logits of a classifier.
         length: tokens at which texts are cut; 0 for images.
+        sounds: samples of B recordings; empty for other kinds.
     """
 
     pixels: Tensor | None
     texts: tuple[str, ...]
     output: NDArray[np.float32]
     length: int = 0
+    sounds: tuple[NDArray[np.float32], ...] = ()
 
     def __len__(self) -> int:
         """Return B."""
@@ -54,6 +57,9 @@ def reference(run: Run, model: Any, count: int = COUNT) -> Reference:
         length = int(run.config.modality.length)  # type: ignore[union-attr]
         rows = modality.encode_documents(texts, length)
         return Reference(None, texts, _run(model, rows), length)
+    if modality.name == "audio":
+        rows, waves = sounds.heard(modality, payloads)
+        return Reference(None, (), _run(model, rows), sounds=tuple(waves))
     raws = [modality.read(payload) for payload in payloads]
     rng = np.random.default_rng(0)
     cuts = torch.stack([modality.cut(raw, PLAIN, rng) for raw in raws], dim=1)  # (1, B, ...)

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unlabeled.export import sounds
 from unlabeled.export.real import Reference
 
 
@@ -81,6 +82,8 @@ def with_timm(folder: Path, given: Reference) -> NDArray[np.float32]:
     """Load with ``timm.create_model("local-dir:...")``."""
     import timm
 
+    if given.sounds:
+        return sounds.with_timm(folder, given.sounds)
     content = config_of(folder)
     keep = {} if classifies(content) else {"num_classes": 0}
     model = timm.create_model(f"local-dir:{folder}", pretrained=True, **keep).eval()
@@ -92,6 +95,8 @@ def with_transformers(folder: Path, given: Reference) -> NDArray[np.float32]:
     """Load with `AutoModel`, or the model for classification where the folder holds one."""
     import transformers
 
+    if given.sounds:
+        return sounds.with_library(folder, given.sounds)
     content = config_of(folder)
     classifier = classifies(content)
     if given.pixels is not None:

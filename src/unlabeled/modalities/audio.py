@@ -88,13 +88,18 @@ class Audio(Modality):
             raise DataError(
                 f"it lasts {len(heard) / c.rate:.3f} s; modality.shortest is {c.shortest:g} s"
             )
+        return self.exact(heard) if c.form == "wave" else self.exact(heard).astype(np.float16)
+
+    def exact(self, heard: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return log-mel frames (T, M), or the samples themselves, in full precision."""
+        c = self.config
         if c.form == "wave":
             return heard
         wave = torch.from_numpy(heard)
         pieces = [
             logmel.log_mel(piece, c.rate, c.mels, c.scale) for piece in self._overlapping(wave)
         ]
-        return torch.cat(pieces).to(torch.float16).numpy()
+        return np.asarray(torch.cat(pieces).numpy(), np.float32)
 
     def _overlapping(self, wave: Tensor) -> list[Tensor]:
         """Cut a long signal where frames begin, so that its spectrogram needs little memory."""
@@ -137,7 +142,7 @@ class Audio(Modality):
             return F.pad(window, (0, 0, 0, edge - len(window)))[None]
         image = window.float()[None, None]
         options: Any = {"mode": "bilinear", "align_corners": False, "antialias": True}
-        return F.interpolate(image, (edge, edge), **options)[0].to(torch.float16)
+        return F.interpolate(image, (edge, edge), **options)[0].to(window.dtype)
 
     def _filled(self, window: Tensor) -> Tensor:
         """Return a window with a note of where it is sound, padded to the length of a view."""

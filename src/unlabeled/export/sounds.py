@@ -1,0 +1,130 @@
+"""Encoders of recordings, read again by other libraries and their feature extractors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlabeled.errors import UsageError
+from unlabeled.modalities import logmel, sound
+from unlabeled.types import PLAIN
+
+RATE = 16_000
+_EXTRACTORS = {"frames": "ASTFeatureExtractor", "wave": "Wav2Vec2FeatureExtractor"}
+
+
+def check(audio: Any, to: str, part: str) -> None:
+    """Refuse what no feature extractor of transformers computes.
+
+    Raises:
+        UsageError: with what would do.
+    """
+    if part != "encoder":
+        raise UsageError(
+            "A classifier of recordings stays in RUN/finetune, where `unlabeled predict` reads it; "
+            "only the encoder can be exported."
+        )
+    if to == "timm" and audio.form != "spectrogram":
+        raise UsageError(f"timm cannot hold an encoder of {audio.form}. Possible: hf.")
+    if audio.rate != RATE or audio.scale != "kaldi":
+        raise UsageError(
+            f"Feature extractors of transformers read {RATE} Hz and Kaldi's bands; this run has "
+            f"modality.rate={audio.rate}, modality.scale={audio.scale}. Its folder RUN/encoder "
+            "still opens with AutoModel."
+        )
+
+
+def heard(modality: Any, payloads: Sequence[Any]) -> tuple[Tensor, list[NDArray[np.float32]]]:
+    """Return recordings as the encoder sees them, (B, ...), and the samples that this is of."""
+    audio, rng = modality.config, np.random.default_rng(0)
+    cuts, waves = [], []
+    for payload in payloads:
+        wave = sound.read(payload, audio.rate, audio.channel).samples
+        raw = modality.exact(wave)
+        cuts.append(modality.cut(raw, PLAIN, rng))
+        there = min(len(raw), modality.length)
+        start = (len(raw) - there) // 2
+        if audio.form != "wave":
+            start, there = start * logmel.sizes(RATE)[1], logmel.num_samples(there, RATE)
+        waves.append(wave[start : start + there])
+    keys = torch.zeros(len(cuts), dtype=torch.int64)
+    return modality.distort(torch.stack(cuts, 1), PLAIN, keys)[0], waves
+
+
+@torch.inference_mode()
+def with_library(folder: Path, waves: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the features of samples, (B, D), as transformers alone computes them."""
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    reader = AutoFeatureExtractor.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder).eval()
+    return np.concatenate([_feature(model, reader, wave) for wave in waves])
+
+
+def _feature(model: Any, reader: Any, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows = reader(wave, sampling_rate=RATE, return_tensors="pt")
+    if hasattr(model, "timm_model"):
+        found = model(pixel_values=rows.input_values[:, None]).pooler_output
+    elif type(reader).__name__ == _EXTRACTORS["wave"]:
+        found = model(rows.input_values).last_hidden_state.mean(1)
+    else:
+        frames = rows.input_values[:, : logmel.num_frames(len(wave), RATE)]
+        found = model(inputs_embeds=embedded(model, frames)).last_hidden_state.mean(1)
+    return np.asarray(found.float().numpy(), np.float32)
+
+
+def embedded(model: Any, frames: Tensor) -> Tensor:
+    """Return what a bare model is given for log-mel frames, (1, T, M) -> (1, N, D)."""
+    stack = int(model.config.unlabeled["stack"])
+    padded = torch.nn.functional.pad(frames, (0, 0, 0, -frames.shape[1] % stack))
+    rows = padded.reshape(1, -1, stack * frames.shape[2])
+    return torch.as_tensor(rows @ model.get_input_embeddings().weight)
+
+
+@torch.inference_mode()
+def with_timm(folder: Path, waves: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the features of samples, (B, D), as timm computes them of AST's log-mel frames."""
+    import timm
+    from transformers import AutoFeatureExtractor
+
+    reader: Callable[..., Any] = AutoFeatureExtractor.from_pretrained(folder)
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).eval()
+    rows = [reader(wave, sampling_rate=RATE, return_tensors="pt").input_values for wave in waves]
+    return np.asarray(model(torch.cat(rows)[:, None]).float().numpy(), np.float32)
+
+
+def usage(form: str, to: str, path: Path) -> str:
+    """Return code that loads an export and reads one recording of 16 kHz."""
+    head = (
+        "import soundfile\n"
+        "from transformers import AutoFeatureExtractor, AutoModel\n"
+        'samples, rate = soundfile.read("some.wav", dtype="float32")   # one channel, 16 kHz\n'
+        f'reader = AutoFeatureExtractor.from_pretrained("{path}")\n'
+        'rows = reader(samples, sampling_rate=16000, return_tensors="pt").input_values\n'
+    )
+    model = f'model = AutoModel.from_pretrained("{path}").eval()\n'
+    if to == "timm":
+        return (
+            f'import timm\n{head}model = timm.create_model("local-dir:{path}", pretrained=True, '
+            "num_classes=0).eval()\nfeature = model(rows[:, None])"
+        )
+    if form == "spectrogram":
+        return f"{head}{model}feature = model(pixel_values=rows[:, None]).pooler_output"
+    if form == "wave":
+        return f"{head}{model}feature = model(rows).last_hidden_state.mean(1)"
+    stack = int(json.loads((path / "config.json").read_text("utf-8"))["unlabeled"]["stack"])
+    return (
+        f"{head}{model}"
+        "frames = rows[:, : 1 + (len(samples) - 400) // 160]   # 100 a second, without padding\n"
+        f"frames = frames[:, : len(frames[0]) // {stack} * {stack}]\n"
+        f"tokens = frames.reshape(1, -1, {stack} * frames.shape[2])\n"
+        "given = tokens @ model.get_input_embeddings().weight\n"
+        "feature = model(inputs_embeds=given).last_hidden_state.mean(1)"
+    )
