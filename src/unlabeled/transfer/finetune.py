@@ -19,7 +19,7 @@ from unlabeled.data.labels import read_labelled
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.kinds import strings
-from unlabeled.transfer import splits
+from unlabeled.transfer import headed, splits
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.readings import Frozen, Trained
@@ -208,7 +208,10 @@ def _save(run: Run, found: Finetuned, material: splits.Material) -> None:
         found.model.full.save_pretrained(str(found.folder))
     else:
         assert isinstance(found.model, Classifier)
-        _save_timm(found.folder, found.model, found.classes)
+        if hasattr(found.model.encoder, "blueprint"):
+            _save_timm(found.folder, found.model, found.classes)
+        else:
+            headed.save(found.folder, found.model)
     record = {
         "classes": found.classes,
         "accuracy": found.accuracy,
@@ -266,7 +269,8 @@ def load(run: Run) -> tuple[nn.Module, list[str]]:
             str(folder), local_files_only=True, use_safetensors=True
         )
         return TextClassifier(full).eval(), [str(name) for name in classes]
-    return _load_timm(folder, classes).eval(), [str(name) for name in classes]
+    model = headed.load(folder) if (folder / headed.HEAD).exists() else _load_timm(folder, classes)
+    return model.eval(), [str(name) for name in classes]
 
 
 def _load_timm(folder: Path, classes: list[str]) -> Classifier:
