@@ -10,7 +10,7 @@ import typer
 
 from unlabeled import duration
 from unlabeled.cli import checks, show
-from unlabeled.cli.measure import LabelColumn, Labels, write_report
+from unlabeled.cli.measure import LabelColumn, Labels, Test, write_report
 from unlabeled.errors import UsageError
 
 
@@ -27,10 +27,7 @@ def compare(
         str, typer.Option(metavar="TIME", help="Pre-training in all, divided among the methods.")
     ] = "30m",
     labels: Labels = None,
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
-    ] = None,
+    test: Test = None,
     label_column: LabelColumn = None,
     kind: Annotated[
         str | None, typer.Option(metavar="KIND", help="Kind of data, where it is not clear.")

@@ -26,14 +26,32 @@ LabelColumn = Annotated[
     typer.Option(metavar="NAME", help="Column of the labels, where it cannot be guessed."),
 ]
 
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WEIGHTS",
+        help="Public weights to compare with: a local folder of timm or transformers, an "
+        "installed package that holds one, or org/name in the hub's local cache.",
+    ),
+]
+
+Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK", help="Read labels as single, multi, regression or ordinal; found."
+    ),
+]
+
+Test = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
+]
+
 
 def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run.")],
     labels: Labels = None,
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
-    ] = None,
+    test: Test = None,
     counts: Annotated[
         str | None, typer.Option(metavar="COUNTS", help="Labels per class, such as 1,5,10,50.")
     ] = None,
@@ -48,20 +66,8 @@ def evaluate(
         str | None, typer.Option(metavar="TIME", help="Train no further network after this time.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the draws.")] = 0,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            help="Public weights to compare with: a local folder of timm or transformers, an "
-            "installed package that holds one, or org/name in the hub's local cache.",
-        ),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TASK", help="Read labels as single, multi, regression or ordinal; found."
-        ),
-    ] = None,
+    against: Against = None,
+    task: Task = None,
 ) -> None:
     """Say with a few labels whether it helped.
 

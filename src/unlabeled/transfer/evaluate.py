@@ -103,28 +103,43 @@ def evaluate(
         per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST, seed=seed,
         task=task,
     )  # fmt: skip
-    grid = _grid(material, counts, quick)
     found, frozen = readings(run, material, quick, seed)
-    chosen = _chosen(found, arms)
+    chosen = _chosen(found, arms) | _public(weights, material)
+    grid = _grid(material, counts, quick)
+    results = _made(run, material, chosen, frozen, grid, draws, seed, quick, minutes, console)
+    results["seconds"] = round(time.monotonic() - started, 1)
+    write_json(run.folder / "evaluate" / RESULTS, results)
+    if console is not None:
+        _show(console, results)
+    return results
+
+
+def _made(
+    run: Run,
+    material: Material,
+    chosen: Mapping[str, Reading],
+    frozen: Mapping[str, Frozen],
+    grid: Sequence[int],
+    draws: int,
+    seed: int,
+    quick: bool,
+    minutes: float | None,
+    console: Console | None,
+) -> dict[str, Any]:
+    """Make the rows that are missing, alone in the folder, and return what they say."""
+    kept = {name: part for name, part in frozen.items() if name in chosen}
     lock = Lock(run.folder / "evaluate")
     try:
         study = Study(
-            material, chosen | _public(weights, material), grid, draws, seed,
+            material, chosen, grid, draws, seed,
             targets.METRICS.get(material.task)
             or headline(material.y_test, len(material.classes)),
             Store(run.folder / "evaluate", _key(run, material, quick, seed)),
             minutes, _teller(console),
         )  # fmt: skip
-        left_out = study.run()
-        frozen = {name: part for name, part in frozen.items() if name in chosen}
-        results = _results(study, left_out, quick, _without_labels(run, material, frozen))
-        results["seconds"] = round(time.monotonic() - started, 1)
-        write_json(run.folder / "evaluate" / RESULTS, results)
+        return _results(study, study.run(), quick, _without_labels(run, material, kept))
     finally:
         lock.release()
-    if console is not None:
-        _show(console, results)
-    return results
 
 
 def _check_arms(arms: Sequence[str] | None) -> None:
