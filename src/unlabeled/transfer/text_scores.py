@@ -50,7 +50,7 @@ def evaluate_tokens(
         masked model ``pseudo_bits_per_byte`` (what a token costs given both sides under one frozen
         mask, for every token: comparable between masked models only); for a decoder
         ``rebuilt_bits_per_byte`` (the same of what is written given the spoiled text); for a
-        detector the shares ``replaced``, ``caught`` (of the replaced) and ``accused`` (of the others).
+        detector the shares ``replaced``, ``caught`` (of the replaced), ``accused`` (of the others).
     """
     count = len(rows) if limit is None else min(limit, len(rows))
     where = next(method.parameters()).device
