@@ -182,8 +182,7 @@ ENCODERS = {
         },
     },
     "text": {
-        f: {"name": f"hf:{f}-1x32h2"}
-        for f in ("bert", "modernbert", "gpt2", "llama", "t5", "bart")
+        f: {"name": f"hf:{f}-1x32h2"} for f in ("bert", "modernbert", "gpt2", "llama", "t5", "bart")
     },
     "audio": {
         **{f: {"name": f"hf:{f}-2x32h2"} for f in ("bert", "modernbert", "gpt2", "llama")},

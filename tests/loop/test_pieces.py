@@ -96,7 +96,7 @@ def test_lars_follows_the_official_rule() -> None:
 
 def test_lars_is_not_the_rule_of_other_libraries() -> None:
     """They divide by |g| + wd |p|, which is at least |g + wd p|: their steps are shorter."""
-    from lightly.utils.lars import LARS as OTHER  # noqa: N811
+    from lightly.utils.lars import LARS as OTHER
 
     torch.manual_seed(0)
     start, grad = torch.randn(6, 5), torch.randn(6, 5)

@@ -13,6 +13,7 @@ SECTIONS = [
     config.DataConfig,
     config.ImageConfig,
     config.TextConfig,
+    config.AudioConfig,
     config.EncoderConfig,
     config.OptimConfig,
     config.LoopConfig,

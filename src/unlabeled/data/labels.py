@@ -367,7 +367,10 @@ def _build(
     }
     # A column that says nothing of any row groups nothing; read as written it would be one group.
     extra = {part: column for part, column in extra.items() if (column != "").any()}
-    return Labels(indices[rows].astype(np.int64), y, order, **extra, skipped=int((~known).sum()))
+    return Labels(
+        indices[rows].astype(np.int64), y, order,
+        split=extra.get("split"), group=extra.get("group"), skipped=int((~known).sum()),
+    )  # fmt: skip
 
 
 def _once(

@@ -72,7 +72,7 @@ class Frames(Language):
         return len(families._stack(self.model))
 
     def keep_layers(self, count: int) -> None:
-        """Drop all layers but the first, for a copy that tells what the middle of the stack knows."""
+        """Drop all layers but the first, for a copy that tells what the middle knows."""
         del families._stack(self.model)[count:]
 
     def save(self, folder: Path) -> None:

@@ -27,8 +27,8 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention, require_mask
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.hiding import Hiding
 from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.nn.hiding import Hiding
 from unlabeled.nn.token_head import Scores
 from unlabeled.rng import uniform
 from unlabeled.types import Batch, Loss

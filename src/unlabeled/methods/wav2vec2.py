@@ -104,12 +104,8 @@ class Wav2Vec2(Method):
         size, lengths = heard.shape[1], heard.sum(1)
         hidden = span_masks(batch.keys, lengths, size, c.mask_share, c.mask_span)  # (B, N)
         others = negatives(batch.keys, hidden, c.num_negatives)
-        noise = None
-        if self.training:
-            noise = uniform(batch.keys, size * c.groups * c.entries, salt=0x6B).view(
-                *hidden.shape, -1
-            )
-        warmth = max(c.gumbel * (c.gumbel_end / c.gumbel) ** progress, c.gumbel_end)
+        noise = self.quantizer.noise(batch.keys, size) if self.training else None
+        warmth = c.gumbel * (c.gumbel_end / c.gumbel) ** progress
         terms = self.terms(convolved, heard, hidden, others, warmth, noise)
         count = len(others)
         # Normalising padding divides by nothing: gradients into it would grow 300 times a layer.
@@ -137,9 +133,7 @@ class Wav2Vec2(Method):
         truth = full(self.project_code(found.vectors))  # (S, D)
         scores = choices(context, truth, others, c.temperature)  # (S, 1 + K)
         codes = c.groups * c.entries
-        contrast = F.cross_entropy(
-            scores, scores.new_zeros(len(scores), dtype=torch.long), reduction="sum"
-        )
+        contrast = -scores.log_softmax(1)[:, 0].sum()
         diversity = (codes - found.perplexity) / codes * len(scores)
         correct = (scores.argmax(1) == 0).float().mean()
         return Terms(contrast, diversity, correct, found.perplexity)

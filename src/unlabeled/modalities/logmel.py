@@ -77,7 +77,7 @@ def _centred_power(wave: Tensor, rate: int) -> Tensor:
     window = F.pad(
         torch.hann_window(frame), ((size - frame) // 2, size - frame - (size - frame) // 2)
     )
-    return torch.fft.rfft(x * window.to(wave), size).abs().square()
+    return torch.as_tensor(torch.fft.rfft(x * window.to(wave), size).abs().square())
 
 
 @cache

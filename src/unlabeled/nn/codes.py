@@ -84,7 +84,7 @@ class RandomCodes(nn.Module):
 
 def normal(draws: Tensor) -> Tensor:
     """Turn uniform draws in [0, 1) into normal ones."""
-    return torch.special.ndtri(draws.clamp(1e-6, 1 - 1e-6))
+    return torch.as_tensor(torch.special.ndtri(draws.clamp(1e-6, 1 - 1e-6)))
 
 
 def perplexity(codes: Tensor, count: int) -> Tensor:

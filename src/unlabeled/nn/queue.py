@@ -27,6 +27,7 @@ class Queue(nn.Module):
         super().__init__()
         self.rows: Tensor
         self.next: Tensor
+        self.pushed: Tensor
         self.register_buffer("rows", F.normalize(torch.randn(size, dim), dim=-1))  # (K, D)
         self.register_buffer("next", torch.zeros((), dtype=torch.int64))  # the oldest row
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))

@@ -56,7 +56,7 @@ def negatives(keys: Tensor, masks: Tensor, count: int) -> Tensor:
     """
     sizes = masks.sum(1)  # (B,)
     most = int(sizes.max())
-    draws = uniform(keys, most * count, salt=0x9E6A).unflatten(1, (most, count))
+    draws = uniform(keys, most * count, salt=0x9E6A).view(-1, most, count)
     own = torch.arange(most, device=keys.device)[:, None]  # (M, 1)
     others = (sizes - 1).clamp(min=1)[:, None, None]
     found = torch.minimum((draws * others).long(), others - 1)
