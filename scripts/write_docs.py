@@ -85,7 +85,8 @@ def result_section(name: str, kept: dict[str, Any]) -> str:
     return (
         f"\n## {name}\n\n{results['verdict']}\n\n"
         f'```bash skip="takes as long as it says"\nunlabeled pretrain DATA '
-        f"--config configs/{name}.toml --out runs/{name}\nunlabeled evaluate runs/{name} --labels LABELS --test TEST\n```\n\n"
+        f"--config configs/{name}.toml --out runs/{name}\n"
+        f"unlabeled evaluate runs/{name} --labels LABELS --test TEST\n```\n\n"
         f"{run['method']} on `{run['encoder']}` ({run['parameters'] / 1e6:.1f} M parameters), "
         f"{run['steps']:,} steps, {run['samples_seen']:,} samples seen, {minutes:.0f} minutes on "
         f"{run['hardware']['device']} ({run['hardware']['cores']} cores), seed {run['seed']}, "
