@@ -82,7 +82,7 @@ class AudioConfig(_Frozen):
     shortest: float = Field(0.05, ge=0, description="shorter recordings are refused, in seconds")
     mels: int = Field(80, ge=8, le=256, description="bands of a log-mel frame")
     scale: Literal["kaldi", "slaney"] = Field("kaldi", description="Kaldi's bands or librosa's")
-    mean: float = Field(-4.27, description="of log-mel values over all recordings")
+    mean: float = Field(-4.27, ge=-50, le=50, description="of log-mel values over all recordings")
     std: float = Field(4.57, gt=0, description="of the same; values are divided by twice of it")
 
 

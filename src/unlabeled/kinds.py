@@ -127,7 +127,7 @@ def listing(word: str = "and") -> str:
 
 def strings(kind: str) -> bool:
     """Return whether items of a kind are strings, whose tokens are packed into rows."""
-    return KINDS[kind].strings
+    return kind in KINDS and KINDS[kind].strings
 
 
 def part(kind: str, name: str) -> Any:

@@ -41,11 +41,12 @@ def said(capsys, *words):
 
 SENTENCES = {
     "pretrain photo": "photo does not exist. Did you mean 'photos'?",
-    "pretrain empty": "empty is empty. Put images or text files into it, or name another folder.",
+    "pretrain empty": "empty is empty. Put images, text files or sound files into it, or "
+    "name another folder.",
     "pretrain": "Say which data: unlabeled pretrain DATA (a folder, a file, hf://...).",
     "pretrain photos notes": "photos is not a file, and 2 paths were given. "
     "Give one folder, or files only.",
-    "pretrain photos --kind sound": "There is no kind 'sound'. Kinds: image, text.",
+    "pretrain photos --kind sound": "There is no kind 'sound'. Kinds: image, text, audio.",
     "pretrain photos --time 3parsecs": "'3parsecs' is not a time. "
     "Write for example 90s, 10m or 1h30m.",
     "pretrain photos --time 0s": "'0s' is no time at all. Write for example 90s, 10m or 1h30m.",
@@ -58,7 +59,7 @@ SENTENCES = {
     "pretrain photos --method bert": "The method 'bert' is for text, but this is image. "
     f"Methods for image: {FOR_IMAGES}.",
     "pretrain photos optim.lrr=1": "There is no option optim.lrr. Did you mean 'lr'? Options of "
-    "optim: name, lr, weight_decay, weight_decay_end, betas, eps, momentum, muon_lr, warmup, "
+    "optim: name, lr, weight_decay, weight_decay_end, betas, eps, momentum, trust, muon_lr, warmup, "
     "final_lr, shape, clip.",
     "pretrain photos optim.lr=-1": "optim.lr=-1 is not possible: it must be greater than 0.",
     "pretrain photos lr=1": "'lr=1' is not an option. Write section.name=value, for example "
@@ -92,7 +93,7 @@ SENTENCES = {
     "runs empty": "There is no run in empty. Start one: unlabeled pretrain DATA",
     "methods dinno": f"There is no method 'dinno'. Did you mean 'dino'? Methods: {EVERY}.",
     "pretrian photos": "There is no command 'pretrian'. Did you mean 'pretrain'? Commands: demo, "
-    "inspect, pretrain, resume, evaluate, finetune, predict, embed, generate, report, export, "
+    "inspect, pretrain, resume, evaluate, compare, finetune, predict, embed, generate, report, export, "
     "runs, methods, doctor.",
     "--verbose": "unlabeled has no option --verbose. Did you mean '--version'? "
     "See: unlabeled --help",

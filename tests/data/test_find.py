@@ -229,7 +229,7 @@ def test_wrong_kind_and_empty_folders_are_told(tmp_path):
     touch(tmp_path, "notes/a.txt", "notes/b.txt", "papers/a.pdf", "dots/.a.png")
     (tmp_path / "empty").mkdir()
     says(tmp_path / "notes", "has 0 images but 2 .txt files. Reading it as text?", kind="image")
-    says(tmp_path / "papers", "has 0 images and text files but 1 .pdf files.", ".png")
+    says(tmp_path / "papers", "has 0 images, text files and sound files but 1 .pdf files.", ".png")
     says(tmp_path / "empty", "empty is empty.")
     says(tmp_path / "dots", "is empty. Left out: 1 hidden.")
     says(tmp_path / "notes", "There is no kind 'imge'. Did you mean 'image'?", kind="imge")
@@ -244,7 +244,10 @@ def test_columns_are_named_in_sentences(tmp_path):
         column="txt",
     )
     pq.write_table(pa.table({"label": [1, 2]}), tmp_path / "n.parquet")
-    says(tmp_path / "n.parquet", "no column of images or documents. Its columns: label.")
+    says(
+        tmp_path / "n.parquet",
+        "no column of images or documents or recordings. Its columns: label.",
+    )
     says(tmp_path / "n.parquet", "holds neither text nor image", column="label")
 
 
