@@ -47,11 +47,14 @@ def test_frames_of_a_long_signal_do_not_depend_on_where_it_is_cut() -> None:
 
 def test_against_torchaudio() -> None:
     kaldi = pytest.importorskip("torchaudio.compliance.kaldi")
-    wave = torch.from_numpy(draw_sound(5, 0.5))
+    wave = torch.from_numpy(draw_sound(5, 0.5)).double()
     expected = kaldi.fbank(
         wave[None], sample_frequency=16000, window_type="hanning", num_mel_bins=80
     )
-    torch.testing.assert_close(logmel.log_mel(wave, 16000, 80), expected, atol=1e-4, rtol=1e-5)
+    # torchaudio makes its triangles in fp32, which shows where they are low.
+    found = logmel.log_mel(wave, 16000, 80)
+    torch.testing.assert_close(found, expected, atol=5e-4, rtol=1e-4)
+    assert float((found - expected).abs().median()) < 1e-5
 
 
 def test_against_librosa() -> None:

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, Protocol
 
 from unlabeled.data.folder import Files, Scan, files_of, listed, one_file, printable, scan
-from unlabeled.data.table import Table, read_hub, read_tables
+from unlabeled.data.table import read_hub, read_tables
 from unlabeled.errors import UsageError, nearest
 from unlabeled.kinds import KINDS, TABLE, TEXT, strings
 
@@ -106,7 +106,7 @@ def _find_in_file(path: str, where: bytes, kind: str | None, column: str | None)
     if holds is not None and not strings(holds):
         if kind not in (None, holds):
             raise UsageError(f"{_shown(path)} is {_one(holds)}, not {kind}.")
-        return one_file(where, holds)
+        return _whole_or_cut(one_file(where, holds))
     if holds is not None or (kind and strings(kind)) or suffix in (".list", ".lst"):
         files = listed(where, kind)
         if files is None and kind is not None and not strings(kind):
@@ -115,7 +115,7 @@ def _find_in_file(path: str, where: bytes, kind: str | None, column: str | None)
                 f"{_shown(path)} is not a list of {KINDS[kind].plural}: every line must be the "
                 f"path of one ({endings}). Reading it as text? Add --kind text."
             )
-        return files if files is not None else one_file(where, "text")
+        return _whole_or_cut(files) if files is not None else one_file(where, "text")
     raise UsageError(
         f"{_shown(path)} cannot be used. Give a folder, a list of files (.txt), a table "
         f"({' '.join(sorted(TABLE))}), text ({' '.join(sorted(TEXT))}) or hf://owner/name."
@@ -126,7 +126,7 @@ def _one(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} file"
 
 
-def _find_in_folder(path: str, where: bytes, kind: str | None, column: str | None) -> Files | Table:
+def _find_in_folder(path: str, where: bytes, kind: str | None, column: str | None) -> Source:
     if not os.access(where, os.R_OK | os.X_OK):
         raise UsageError(f"{_shown(path)} may not be read (permission denied).")
     found = scan(where)
@@ -148,7 +148,16 @@ def _find_in_folder(path: str, where: bytes, kind: str | None, column: str | Non
     chosen = kind or max(KINDS, key=lambda name: counts[name])
     if not counts[chosen]:
         raise UsageError(_nothing(_shown(path), kind, found))
-    return files_of(found, chosen, where)
+    return _whole_or_cut(files_of(found, chosen, where))
+
+
+def _whole_or_cut(files: Files) -> Source:
+    """Cut the long recordings of a folder or list into samples."""
+    if files.kind != "audio":
+        return files
+    from unlabeled.data.pieces import cut
+
+    return cut(files)
 
 
 def _nothing(path: str, kind: str | None, found: Scan) -> str:

@@ -45,8 +45,8 @@ def digest(source: Source, index: int) -> bytes:
 
 
 def content_hash(data: bytes) -> bytes:
-    """Return 16 bytes that identify `data`."""
-    return hashlib.blake2b(data, digest_size=16).digest()
+    """Return 16 bytes that identify `data`; a piece of a recording says itself what it is."""
+    return hashlib.blake2b(bytes(data), digest_size=16).digest()
 
 
 def digests(source: Source) -> NDArray[np.int64]:

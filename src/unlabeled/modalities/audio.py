@@ -166,7 +166,12 @@ class Audio(Modality):
         if view.distort > 0:
             salt = zlib.crc32(repr(view).encode()) << 8
             for copy, x in enumerate(values):
-                _spoil_(x.flatten(1, -3), draws.uniform(keys, 5, salt + copy), view, self.config)
+                _spoil_(
+                    x.view(-1, *x.shape[-2:]),
+                    draws.uniform(keys, 5, salt + copy),
+                    view,
+                    self.config,
+                )
         if spectrogram:
             return values
         heard = cuts[..., -1:].float()

@@ -10,7 +10,7 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,10 @@ class Clip:
         """Return about how many bytes it decodes to."""
         return int(self.seconds * 32_000)
 
+    def __bytes__(self) -> bytes:
+        """Return what tells it from other pieces."""
+        return self.path + f"@{self.start}+{self.seconds}".encode()
+
 
 def libraries() -> tuple[Any, Any]:
     """Return soundfile and soxr.
@@ -62,6 +66,16 @@ def libraries() -> tuple[Any, Any]:
             'pip install "unlabeled[audio]"'
         ) from None
     return soundfile, soxr
+
+
+def seconds(stream: BinaryIO) -> float:
+    """Return how long a recording is by its header, 0 where it cannot be read."""
+    try:
+        soundfile, _ = libraries()
+        with soundfile.SoundFile(stream) as file:
+            return float(file.frames / file.samplerate) if file.seekable() else 0.0
+    except (MissingExtraError, RuntimeError, ValueError, TypeError, ZeroDivisionError):
+        return 0.0
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def span_masks(
     draws = uniform(keys, size + 1, salt=0x5BA2)
     places = lengths - width + 1
     count = (share * lengths / width + draws[:, 0]).long().clamp(min=least)
-    count = torch.minimum(count, lengths // width).clamp(min=1)
+    count = torch.minimum(count, (lengths - 1) // width).clamp(min=1)
     index = torch.arange(size, device=keys.device)
     noise = draws[:, 1:].masked_fill(index >= places[:, None], 2.0)
     starts = noise.argsort(1).argsort(1) < count[:, None]  # (B, N)
