@@ -114,7 +114,8 @@ class Audio(Modality):
         """Cut `view.count` windows; a view of the whole sample is its middle, and draws nothing."""
         cuts = []
         for _ in range(view.count):
-            window = torch.from_numpy(np.ascontiguousarray(self._window(raw, view, rng)))
+            # fp16 is how frames are kept; under autocast torch cannot stack it.
+            window = torch.from_numpy(self._window(raw, view, rng).astype(np.float32))
             if self.config.form == "spectrogram":
                 cuts.append(self._square(window, view))
             else:
