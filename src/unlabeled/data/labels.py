@@ -208,7 +208,7 @@ def _columns(path: Path, label_column: str | None) -> dict[str, str]:
     columns = columns_of(path)
     parts = {"label": _label_column(path, columns, label_column)}
     for part, names in (("split", _SPLITS), ("group", _GROUPS)):
-        found = pick(columns, names)
+        found = pick([name for name in columns if name != parts["label"]], names)
         if found is not None:
             parts[part] = found
     return parts

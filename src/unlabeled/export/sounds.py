@@ -71,7 +71,8 @@ def with_library(folder: Path, waves: Sequence[NDArray[np.float32]]) -> NDArray[
 def _feature(model: Any, reader: Any, wave: NDArray[np.float32]) -> NDArray[np.float32]:
     rows = reader(wave, sampling_rate=RATE, return_tensors="pt")
     if hasattr(model, "timm_model"):
-        found = model(pixel_values=rows.input_values[:, None]).pooler_output
+        pixels = enlarged(rows.input_values, model.config.pretrained_cfg)
+        found = model(pixel_values=pixels).pooler_output
     elif type(reader).__name__ == _EXTRACTORS["wave"]:
         found = model(rows.input_values).last_hidden_state.mean(1)
     else:
@@ -97,7 +98,17 @@ def with_timm(folder: Path, waves: Sequence[NDArray[np.float32]]) -> NDArray[np.
     reader: Callable[..., Any] = AutoFeatureExtractor.from_pretrained(folder)
     model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).eval()
     rows = [reader(wave, sampling_rate=RATE, return_tensors="pt").input_values for wave in waves]
-    return np.asarray(model(torch.cat(rows)[:, None]).float().numpy(), np.float32)
+    pixels = enlarged(torch.cat(rows), model.pretrained_cfg)
+    return np.asarray(model(pixels).float().numpy(), np.float32)
+
+
+def enlarged(frames: Tensor, settings: Any) -> Tensor:
+    """Return frames as images, (B, M, M) -> (B, 1, S, S), repeated to the size of the export.
+
+    A stem for small images is written as one for images enlarged by box interpolation.
+    """
+    times = max(1, int(settings["input_size"][-1]) // frames.shape[-1])
+    return frames[:, None].repeat_interleave(times, 2).repeat_interleave(times, 3)
 
 
 def usage(form: str, to: str, path: Path) -> str:
@@ -109,17 +120,24 @@ def usage(form: str, to: str, path: Path) -> str:
         f'reader = AutoFeatureExtractor.from_pretrained("{path}")\n'
         'rows = reader(samples, sampling_rate=16000, return_tensors="pt").input_values\n'
     )
+    content = json.loads((path / "config.json").read_text("utf-8"))
+    given = "rows[:, None]"
+    if form == "spectrogram":
+        reads = json.loads((path / "preprocessor_config.json").read_text("utf-8"))["num_mel_bins"]
+        times = int(content["pretrained_cfg"]["input_size"][-1]) // int(reads)
+        if times > 1:
+            given += f".repeat_interleave({times}, 2).repeat_interleave({times}, 3)"
     model = f'model = AutoModel.from_pretrained("{path}").eval()\n'
     if to == "timm":
         return (
             f'import timm\n{head}model = timm.create_model("local-dir:{path}", pretrained=True, '
-            "num_classes=0).eval()\nfeature = model(rows[:, None])"
+            f"num_classes=0).eval()\nfeature = model({given})"
         )
     if form == "spectrogram":
-        return f"{head}{model}feature = model(pixel_values=rows[:, None]).pooler_output"
+        return f"{head}{model}feature = model(pixel_values={given}).pooler_output"
     if form == "wave":
         return f"{head}{model}feature = model(rows).last_hidden_state.mean(1)"
-    stack = int(json.loads((path / "config.json").read_text("utf-8"))["unlabeled"]["stack"])
+    stack = int(content["unlabeled"]["stack"])
     return (
         f"{head}{model}"
         "frames = rows[:, : 1 + (len(samples) - 400) // 160]   # 100 a second, without padding\n"

@@ -56,7 +56,12 @@ def num_samples(frames: int, rate: int) -> int:
 
 
 def log_mel(wave: Tensor, rate: int, mels: int, scale: str = "kaldi") -> Tensor:
-    """Return the log-mel spectrogram of waves, (..., T) -> (..., frames, mels)."""
+    """Return the log-mel spectrogram of waves, (..., T) -> (..., frames, mels), never in bf16."""
+    with torch.autocast(wave.device.type, enabled=False):
+        return _log_mel(wave, rate, mels, scale)
+
+
+def _log_mel(wave: Tensor, rate: int, mels: int, scale: str) -> Tensor:
     power = _kaldi_power(wave, rate) if scale == "kaldi" else _centred_power(wave, rate)
     weights = filters(rate, mels, scale).to(wave)
     return (power @ weights).clamp(min=_FLOOR[scale]).log()
