@@ -71,7 +71,7 @@ def with_library(folder: Path, waves: Sequence[NDArray[np.float32]]) -> NDArray[
 def _feature(model: Any, reader: Any, wave: NDArray[np.float32]) -> NDArray[np.float32]:
     rows = reader(wave, sampling_rate=RATE, return_tensors="pt")
     if hasattr(model, "timm_model"):
-        pixels = enlarged(rows.input_values, model.config.pretrained_cfg)
+        pixels = enlarged(_unpadded(rows.input_values, wave), model.config.pretrained_cfg)
         found = model(pixel_values=pixels).pooler_output
     elif type(reader).__name__ == _EXTRACTORS["wave"]:
         found = model(rows.input_values).last_hidden_state.mean(1)
@@ -97,9 +97,16 @@ def with_timm(folder: Path, waves: Sequence[NDArray[np.float32]]) -> NDArray[np.
 
     reader: Callable[..., Any] = AutoFeatureExtractor.from_pretrained(folder)
     model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).eval()
-    rows = [reader(wave, sampling_rate=RATE, return_tensors="pt").input_values for wave in waves]
+    read = [reader(wave, sampling_rate=RATE, return_tensors="pt").input_values for wave in waves]
+    rows = [_unpadded(frames, wave) for frames, wave in zip(read, waves, strict=True)]
     pixels = enlarged(torch.cat(rows), model.pretrained_cfg)
     return np.asarray(model(pixels).float().numpy(), np.float32)
+
+
+def _unpadded(frames: Tensor, wave: NDArray[np.float32]) -> Tensor:
+    """Return frames (1, T, M) with the mean, which is 0, where the extractor padded."""
+    there = torch.arange(frames.shape[1]) < logmel.num_frames(len(wave), RATE)
+    return frames * there[:, None]
 
 
 def enlarged(frames: Tensor, settings: Any) -> Tensor:
@@ -123,6 +130,7 @@ def usage(form: str, to: str, path: Path) -> str:
     content = json.loads((path / "config.json").read_text("utf-8"))
     given = "rows[:, None]"
     if form == "spectrogram":
+        head += "rows[:, 1 + (len(samples) - 400) // 160 :] = 0   # padding is the mean\n"
         reads = json.loads((path / "preprocessor_config.json").read_text("utf-8"))["num_mel_bins"]
         times = int(content["pretrained_cfg"]["input_size"][-1]) // int(reads)
         if times > 1:

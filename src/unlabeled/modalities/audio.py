@@ -135,12 +135,12 @@ class Audio(Modality):
     def _square(self, window: Tensor, view: View) -> Tensor:
         """Return a window as an image, (T, M) -> (1, edge, edge).
 
-        The whole sample keeps its speed and is padded with zeros, as AST's feature extractor
-        does; a part of it is stretched to the whole, as a crop of an image is.
+        The whole sample keeps its speed and is padded with the mean; a part of it is stretched to
+        the whole, as a crop of an image is.
         """
         edge = self.edge(view)
         if view.extent == (1.0, 1.0) and view.size == 1.0:
-            return F.pad(window, (0, 0, 0, edge - len(window)))[None]
+            return F.pad(window, (0, 0, 0, edge - len(window)), value=self.config.mean)[None]
         image = window.float()[None, None]
         options: Any = {"mode": "bilinear", "align_corners": False, "antialias": True}
         return F.interpolate(image, (edge, edge), **options)[0].to(window.dtype)
