@@ -16,7 +16,7 @@ from unlabeled.data.find import Source, find
 from unlabeled.errors import ConfigError, UsageError
 from unlabeled.kinds import KINDS, part, strings
 from unlabeled.look import Look, look
-from unlabeled.methods import catalogue
+from unlabeled.methods import catalogue, tasks
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def plan(request: Request) -> Plan:
     seen = look(source)
     chooser.choices.append(Choice("data.kind", source.kind, seen.words))
     method = _method(chooser, source, request)
-    lead = catalogue.lead(method, chooser.tree["method"])
+    lead = tasks.lead(method, chooser.tree["method"])
     part(source.kind, "choices")(chooser, seen, lead, request)
     _recipe(chooser, lead, _preset(chooser, method, request))
     seconds = _machine(chooser, request, seen)
@@ -83,8 +83,8 @@ def _method(chooser: Chooser, source: Source, request: Request) -> str:
         chooser.tree.setdefault("method", {})["name"] = request.method
     name = str(chooser.choose("method", "name", *KINDS[source.kind].method))
     options = {k: v for k, v in chooser.tree["method"].items() if k != "name"}
-    catalogue.check(name, options)
-    for task in [name, *catalogue.parts(name, options)]:
+    tasks.check(name, options)
+    for task in [name, *tasks.parts(name, options)]:
         kinds = catalogue.describe(task).modalities
         if source.kind not in kinds:
             fits = [n for n in catalogue.names() if source.kind in catalogue.describe(n).modalities]

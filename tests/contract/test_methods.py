@@ -16,7 +16,7 @@ from unlabeled.errors import ConfigError
 from unlabeled.gradients import backward
 from unlabeled.health import read_features
 from unlabeled.method import Method
-from unlabeled.methods import METHODS, catalogue
+from unlabeled.methods import METHODS, catalogue, tasks
 from unlabeled.methods import load as load_method
 from unlabeled.prepare import Prepared, prepare
 from unlabeled.runs import build_method
@@ -168,7 +168,7 @@ def test_options_read_from_the_source_are_those_of_the_class(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_misspelt_option_is_answered(name: str) -> None:
     with pytest.raises(Exception, match=r"There is no option method\.no_such"):
-        catalogue.check(name, {"no_such": 1})
+        tasks.check(name, {"no_such": 1})
 
 
 ENCODERS = {

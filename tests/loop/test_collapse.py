@@ -8,14 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
-from tests.conftest import draw_image
-from tests.loop.running import small_config
+from tests.loop.collapsing import caught, long_config
 from unlabeled import loop
 from unlabeled.config import RunConfig
-from unlabeled.errors import TrainingError
 
 RATES = {"simclr": 0.03, "simsiam": 0.03, "dino": 5e-4, "mae": 1e-3, "gpt": 3e-3, "bert": 3e-3}
 ADAM = ("dino", "mae", "gpt", "bert")
@@ -26,34 +23,9 @@ HEALTHY: dict[str, dict[str, Any]] = {  # what the tiny settings of other tests 
 }
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of 256 images, for batches of 32."""
-    folder = tmp_path_factory.mktemp("many")
-    for number in range(256):
-        Image.fromarray(draw_image(number)).save(folder / f"{number}.png")
-    return folder
-
-
 def _config(method: str, data: Path, *, rate: float | None = None, **options: Any) -> RunConfig:
-    config = small_config(
-        method, data, steps=300, batch=32, health_steps=20, save_steps=10**6,
-        stop_on_collapse=True, seed=0,
-    )  # fmt: skip
     name = "adamw" if method in ADAM else "sgd"
-    moved = {"lr": rate or RATES.get(method, 0.03), "name": name, "warmup": 0.05}
-    return config.model_copy(
-        update={
-            "method": {**config.method, **options},
-            "optim": config.optim.model_copy(update=moved),
-        }
-    )
-
-
-def _caught(config: RunConfig, out: Path) -> str:
-    with pytest.raises(TrainingError) as error:
-        loop.pretrain(config, out, quiet=True)
-    return str(error.value)
+    return long_config(method, data, rate or RATES.get(method, 0.03), name, **options)
 
 
 def _only_alike(one: torch.Tensor, two: torch.Tensor, _: float) -> tuple[torch.Tensor, Any]:
@@ -66,7 +38,7 @@ def test_simclr_without_negatives(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unlabeled.methods.simclr.nt_xent", _only_alike)
-    assert "collapsing" in _caught(_config("simclr", images), tmp_path / "run")
+    assert "collapsing" in caught(_config("simclr", images), tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -77,7 +49,7 @@ def test_simsiam_without_predictor_and_stopped_gradient(
         return F.cosine_similarity(here.float(), there.float(), dim=-1).mean()
 
     monkeypatch.setattr("unlabeled.methods.simsiam.SimSiam._agree", alike)
-    assert "collapsing" in _caught(_config("simsiam", images), tmp_path / "run")
+    assert "collapsing" in caught(_config("simsiam", images), tmp_path / "run")
 
 
 def _alike(one: torch.Tensor, two: torch.Tensor, *_: Any) -> tuple[torch.Tensor, Any]:
@@ -99,7 +71,7 @@ def test_contrast_without_negatives(
             "unlabeled.methods.mocov3.SymmetricMoCo._find", lambda _, q, k: _alike(q, k)
         )
     options = {} if method == "nnclr" else {"momentum": 0.0}
-    assert "collapsing" in _caught(_config(method, images, **options), tmp_path / "run")
+    assert "collapsing" in caught(_config(method, images, **options), tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -116,7 +88,7 @@ def test_byol_without_predictor_and_slowness(
 
     monkeypatch.setattr(BYOL, "__init__", bare)
     config = _config("byol", images, rate=0.1, momentum=0.0)
-    assert "collapsing" in _caught(config, tmp_path / "run")
+    assert "collapsing" in caught(config, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -129,7 +101,7 @@ def test_swav_without_sharing_out(
         return (scores / 0.01).softmax(-1)
 
     monkeypatch.setattr("unlabeled.methods.swav.sinkhorn", greedy)
-    said = _caught(_config("swav", images, rate=0.1, queue=0), tmp_path / "run")
+    said = caught(_config("swav", images, rate=0.1, queue=0), tmp_path / "run")
     assert "share one prototype" in said or "collapsing" in said
 
 
@@ -141,7 +113,7 @@ def test_terms_that_hold_samples_apart_are_left_out(
     method: str, options: dict[str, float], images: Path, tmp_path: Path
 ) -> None:
     config = _config(method, images, **options)
-    assert "collapsing" in _caught(config, tmp_path / "run")
+    assert "collapsing" in caught(config, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -149,12 +121,12 @@ def test_dino_without_centre(images: Path, tmp_path: Path) -> None:
     config = _config(
         "dino", images, centre_momentum=1.0, teacher_temperature=0.02, first_temperature=0.02
     )
-    assert "share one prototype" in _caught(config, tmp_path / "run")
+    assert "share one prototype" in caught(config, tmp_path / "run")
 
 
 def test_dino_with_a_teacher_that_says_nothing(images: Path, tmp_path: Path) -> None:
     config = _config("dino", images, teacher_temperature=1.0, first_temperature=1.0)
-    assert "targets are uniform" in _caught(config, tmp_path / "run")
+    assert "targets are uniform" in caught(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize("method", ["mae", "gpt", "bert"])
@@ -163,7 +135,7 @@ def test_a_rate_that_ruins_the_features(
 ) -> None:
     """Methods whose targets are data cannot collapse by agreeing; a wild rate still ruins them."""
     data = text_folder if method in ("gpt", "bert") else images
-    said = _caught(_config(method, data, rate=3.0), tmp_path / "run")
+    said = caught(_config(method, data, rate=3.0), tmp_path / "run")
     assert "optim.lr" in said
 
 

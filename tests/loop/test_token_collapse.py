@@ -6,44 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from torch import Tensor
 
-from tests.conftest import draw_image
-from tests.loop.running import small_config
+from tests.loop.collapsing import caught, long_config
 from unlabeled import loop
-from unlabeled.config import RunConfig
-from unlabeled.errors import TrainingError
 from unlabeled.journal import read_lines
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of 256 images, for batches of 32."""
-    folder = tmp_path_factory.mktemp("many")
-    for number in range(256):
-        Image.fromarray(draw_image(number)).save(folder / f"{number}.png")
-    return folder
-
-
-def _config(method: str, data: Path, rate: float, seed: int = 0, **options: Any) -> RunConfig:
-    config = small_config(
-        method, data, steps=300, batch=32, health_steps=20, save_steps=10**6,
-        stop_on_collapse=True, seed=seed,
-    )  # fmt: skip
-    moved = {"lr": rate, "name": "adamw", "warmup": 0.05}
-    return config.model_copy(
-        update={
-            "method": {**config.method, **options},
-            "optim": config.optim.model_copy(update=moved),
-        }
-    )
-
-
-def _caught(config: RunConfig, out: Path) -> str:
-    with pytest.raises(TrainingError) as error:
-        loop.pretrain(config, out, quiet=True)
-    return str(error.value)
 
 
 def _with_gradient(method: Any, images: Tensor) -> Tensor:
@@ -55,8 +22,8 @@ def _with_gradient(method: Any, images: Tensor) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["ibot", "dinov2"])
 def test_a_teacher_that_says_nothing(method: str, images: Path, tmp_path: Path) -> None:
-    config = _config(method, images, 5e-4, teacher_temperature=5.0, first_temperature=5.0)
-    assert "targets are uniform" in _caught(config, tmp_path / "run")
+    config = long_config(method, images, 5e-4, teacher_temperature=5.0, first_temperature=5.0)
+    assert "targets are uniform" in caught(config, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -68,19 +35,19 @@ def test_targets_that_meet_the_guess(
 ) -> None:
     module, _, name = where.partition(":")
     monkeypatch.setattr(f"{module}.{name}.targets", _with_gradient)
-    config = _config(module.rpartition(".")[2], images, 1e-3)
-    assert "collapsing" in _caught(config, tmp_path / "run")
+    config = long_config(module.rpartition(".")[2], images, 1e-3)
+    assert "collapsing" in caught(config, tmp_path / "run")
 
 
 @pytest.mark.slow
 def test_lejepa_without_its_gaussian(images: Path, tmp_path: Path) -> None:
-    assert "collapsing" in _caught(_config("lejepa", images, 1e-2, gauss=0.0), tmp_path / "run")
+    assert "collapsing" in caught(long_config("lejepa", images, 1e-2, gauss=0.0), tmp_path / "run")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["simmim", "ijepa", "data2vec"])
 def test_a_rate_that_ruins_the_features(method: str, images: Path, tmp_path: Path) -> None:
-    assert "optim.lr" in _caught(_config(method, images, 3.0), tmp_path / "run")
+    assert "optim.lr" in caught(long_config(method, images, 3.0), tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -94,5 +61,5 @@ def test_a_rate_that_ruins_the_features(method: str, images: Path, tmp_path: Pat
 def test_healthy_runs_raise_no_alarm(
     method: str, rate: float, images: Path, tmp_path: Path
 ) -> None:
-    loop.pretrain(_config(method, images, rate), tmp_path / "run", quiet=True)
+    loop.pretrain(long_config(method, images, rate), tmp_path / "run", quiet=True)
     assert [line["alarms"] for line in read_lines(tmp_path / "run" / "health.jsonl")] == [[]] * 15

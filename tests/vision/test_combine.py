@@ -9,7 +9,7 @@ import torch
 
 from tests.vision.small import IMAGE, batch, encoder, method
 from unlabeled.errors import UsageError
-from unlabeled.methods import catalogue, load
+from unlabeled.methods import load, tasks
 from unlabeled.modalities.image import Image
 
 OPTIONS = {
@@ -131,11 +131,11 @@ def test_samples_are_coupled_as_soon_as_one_task_couples_them() -> None:
 )
 def test_what_cannot_be_combined_is_answered(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        catalogue.check("combine", options)
+        tasks.check("combine", options)
 
 
 def test_the_task_that_asks_most_leads_the_choice_of_an_encoder() -> None:
-    assert catalogue.lead("combine", {"tasks": ["simclr", "mae"]}) == "mae"
-    assert catalogue.lead("combine", {"tasks": ["byol", "simclr"]}) == "byol"
-    assert catalogue.lead("simclr", {}) == "simclr"
-    assert catalogue.parts("combine", {}) == ["simclr", "vicreg"]
+    assert tasks.lead("combine", {"tasks": ["simclr", "mae"]}) == "mae"
+    assert tasks.lead("combine", {"tasks": ["byol", "simclr"]}) == "byol"
+    assert tasks.lead("simclr", {}) == "simclr"
+    assert tasks.parts("combine", {}) == ["simclr", "vicreg"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from unlabeled import config
 from unlabeled.errors import UsageError, nearest
 from unlabeled.kinds import KINDS, TEXT
-from unlabeled.methods import catalogue
+from unlabeled.methods import catalogue, tasks
 
 if TYPE_CHECKING:
     from unlabeled.data.find import Source
@@ -129,7 +129,7 @@ def _check_method(values: Mapping[str, Any], name: str | None) -> None:
     rest = {k: v for k, v in values.items() if k != "name"}
     name = name or values.get("name")
     if name is not None:
-        catalogue.check(str(name), rest)
+        tasks.check(str(name), rest)
         return
     known = {o.name for n in catalogue.names() for o in catalogue.describe(n).options}
     for key in rest:
@@ -144,7 +144,7 @@ def _check_for_some(key: str, value: Any) -> None:
     for name in catalogue.names():
         if key in {option.name for option in catalogue.describe(name).options}:
             try:
-                catalogue.check(name, {key: value})
+                tasks.check(name, {key: value})
             except UsageError as error:
                 refusals.append(error)
             else:

@@ -28,9 +28,8 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention, require_mask
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.cross_entropy import cross_entropy
 from unlabeled.nn.hiding import Hiding
-from unlabeled.nn.token_head import Scores
+from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
 
 
@@ -77,16 +76,12 @@ class BERT(Method):
 
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the mean cross-entropy of all chosen tokens in the batch, in nats."""
-        logits, targets = self._guess(batch)
-        total = cross_entropy(logits, targets, "sum") / max(len(targets), 1)
-        return Loss(total, {"targets": torch.tensor(len(targets))})
+        return token_loss(*self._guess(batch))
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Scores:
         """Return what each chosen token costs; keys that are fixed freeze the masks."""
-        logits, targets = self._guess(batch)
-        nats = cross_entropy(logits, targets, "none")
-        return Scores(nats, targets, logits.argmax(-1) == targets)
+        return token_scores(*self._guess(batch))
 
     def _guess(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (S, K) and targets (S,) at the chosen tokens."""

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
-from unlabeled.methods import catalogue, load
+from unlabeled.methods import load
+from unlabeled.methods.tasks import check
 from unlabeled.modalities.base import Modality
 from unlabeled.types import Batch, Loss, View
 
@@ -50,7 +51,7 @@ class Combine(Method):
 
     def __init__(self, config: Config, encoder: Encoder, modality: Modality) -> None:
         super().__init__()
-        catalogue.check("combine", config.model_dump())
+        check("combine", config.model_dump())
         self.config, self.encoder = config, encoder
         self.weights = config.weights or (1.0,) * len(config.tasks)
         image: Any = encoder

@@ -33,8 +33,7 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import infilling
-from unlabeled.nn.cross_entropy import cross_entropy
-from unlabeled.nn.token_head import Scores
+from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
 
 
@@ -85,19 +84,14 @@ class GPT(Method):
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the mean cross-entropy of all targets in the batch, in nats."""
         x, prefix = self.change(batch["plain"][0], batch.keys)  # (B, 3, T)
-        targets = x[:, 2].flatten()
-        count = (targets >= 0).sum().clamp(min=1)
-        total = cross_entropy(self._logits(x, prefix), targets, "sum") / count
-        return Loss(total, {"targets": count})
+        return token_loss(self._logits(x, prefix), x[:, 2].flatten())
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Scores:
         """Return what each target costs."""
         x = batch["plain"][0]
         targets = x[:, 2].flatten()
-        logits, targets = self._logits(x)[targets >= 0], targets[targets >= 0]
-        nats = cross_entropy(logits, targets, "none")
-        return Scores(nats, targets, logits.argmax(-1) == targets)
+        return token_scores(self._logits(x)[targets >= 0], targets[targets >= 0])
 
     def change(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return rows with middles moved and targets only after prefixes, and the prefixes."""

@@ -29,7 +29,7 @@ from unlabeled.methods.fit import require_attention, require_mask
 from unlabeled.modalities.base import Modality
 from unlabeled.nn.cross_entropy import cross_entropy
 from unlabeled.nn.hiding import Hiding
-from unlabeled.nn.token_head import Scores
+from unlabeled.nn.token_head import Scores, token_scores
 from unlabeled.rng import uniform
 from unlabeled.types import Batch, Loss
 
@@ -108,9 +108,7 @@ class GPTBERT(Method):
         x = batch["plain"][0]
         targets = x[:, 2].flatten()
         tokens = self.encoder.tokens(x).flatten(0, 1)[targets >= 0]
-        logits, targets = self.head(tokens), targets[targets >= 0]
-        nats = cross_entropy(logits, targets, "none")
-        return Scores(nats, targets, logits.argmax(-1) == targets)
+        return token_scores(self.head(tokens), targets[targets >= 0])
 
     def chance(self, batch_size: int) -> float:
         """Return ln K."""

@@ -98,9 +98,7 @@ class IBOT(Method):
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Add the losses of class tokens and of hidden patches (Eq. 3)."""
         c, size, large = self.config, len(batch), batch["global"].flatten(0, 1)
-        hidden = crop_masks(
-            batch.keys, self.side, c.mask_share, (c.mask_low, c.mask_high)
-        )  # (2B, N)
+        hidden = self.hide(batch.keys)
         with torch.no_grad():
             feature, patches = self.teacher.feature_and_patches(large)
             said = self.teacher_heads[0](feature)  # (2B, K)

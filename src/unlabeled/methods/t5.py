@@ -31,8 +31,7 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_decoder
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import pairs, span_corruption
-from unlabeled.nn.cross_entropy import cross_entropy
-from unlabeled.nn.token_head import Scores
+from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
 
 
@@ -83,16 +82,12 @@ class T5(Method):
 
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the mean cross-entropy of all that is to be written, in nats."""
-        logits, targets = self._write(batch)
-        total = cross_entropy(logits, targets, "sum") / max(len(targets), 1)
-        return Loss(total, {"targets": torch.tensor(len(targets))})
+        return token_loss(*self._write(batch))
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Scores:
         """Return what each token that is to be written costs."""
-        logits, targets = self._write(batch)
-        nats = cross_entropy(logits, targets, "none")
-        return Scores(nats, targets, logits.argmax(-1) == targets)
+        return token_scores(*self._write(batch))
 
     def _write(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (S, K) and targets (S,)."""

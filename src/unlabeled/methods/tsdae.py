@@ -30,8 +30,7 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import denoise, pairs
-from unlabeled.nn.cross_entropy import cross_entropy
-from unlabeled.nn.token_head import Scores
+from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
 
 
@@ -70,16 +69,12 @@ class TSDAE(Method):
 
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the mean cross-entropy of the originals' tokens, in nats."""
-        logits, targets = self._write(batch)
-        total = cross_entropy(logits, targets, "sum") / max(len(targets), 1)
-        return Loss(total, {"targets": torch.tensor(len(targets))})
+        return token_loss(*self._write(batch))
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Scores:
         """Return what each token of the originals costs."""
-        logits, targets = self._write(batch)
-        nats = cross_entropy(logits, targets, "none")
-        return Scores(nats, targets, logits.argmax(-1) == targets)
+        return token_scores(*self._write(batch))
 
     def _write(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (S, K) and targets (S,)."""

@@ -21,37 +21,22 @@ class Rectify(nn.ReLU):
         """Return the larger of input and 0."""
         if input.dtype != torch.bfloat16 or input.device.type != "cpu":
             return super().forward(input)
-        return cast("Tensor", (_InPlace if self.inplace else _Rectify).apply(input))
+        return cast("Tensor", _Bits.apply(input, self.inplace))
 
 
-def _backward(ctx: Any, grad: Tensor) -> Tensor:
-    """Let the gradient through where the output is positive."""
-    (out,) = ctx.saved_tensors
-    return cast("Tensor", torch.ops.aten.threshold_backward(grad, out, 0))
-
-
-class _Rectify(torch.autograd.Function):
+class _Bits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        out = x.view(torch.int16).clamp_min(0).view(torch.bfloat16)
-        ctx.save_for_backward(out)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return _backward(ctx, grad)
-
-
-class _InPlace(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        x.view(torch.int16).clamp_min_(0)
-        ctx.mark_dirty(x)
+    def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
+        if inplace:
+            x.view(torch.int16).clamp_min_(0)
+            ctx.mark_dirty(x)
+        else:
+            x = x.view(torch.int16).clamp_min(0).view(torch.bfloat16)
         ctx.save_for_backward(x)
         return x
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return _backward(ctx, grad)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (out,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(grad, out, 0), None

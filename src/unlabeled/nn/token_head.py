@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.types import Loss
+
 
 class Scores(NamedTuple):
     """What each scored target cost.
@@ -20,6 +23,23 @@ class Scores(NamedTuple):
     nats: Tensor
     targets: Tensor
     right: Tensor
+
+
+def token_loss(logits: Tensor, targets: Tensor) -> Loss:
+    """Return the mean cross-entropy of the targets in nats, and how many there are.
+
+    Args:
+        logits: (S, K).
+        targets: (S,) ids; -1 where nothing is to be guessed.
+    """
+    count = (targets >= 0).sum().clamp(min=1)
+    return Loss(cross_entropy(logits, targets, "sum") / count, {"targets": count})
+
+
+def token_scores(logits: Tensor, targets: Tensor) -> Scores:
+    """Return what each target cost, (S, K) and (S,); all of them are ids."""
+    nats = cross_entropy(logits, targets, "none")
+    return Scores(nats, targets, logits.argmax(-1) == targets)
 
 
 HEADS = {
