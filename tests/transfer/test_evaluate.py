@@ -7,8 +7,8 @@ from rich.console import Console
 
 from tests.transfer.planted import PlantedRun
 from unlabeled.errors import DataError, UsageError
-from unlabeled.transfer import evaluate as module
 from unlabeled.transfer import readings, schema, splits, study
+from unlabeled.transfer import roster as module
 from unlabeled.transfer.evaluate import evaluate
 from unlabeled.types import View
 
@@ -55,7 +55,7 @@ def test_results_have_their_form(whole):
     checked = schema.check(saved)
     assert checked.counts == [1, 5, 20]
     made = {(r.reading, r.labels_per_class, r.draw) for r in checked.rows}
-    names = {*FAST, "untrained_knn", "finetune", "scratch"}
+    names = {*FAST, "untrained_knn", "joined", "untrained_joined", "finetune", "scratch"}
     assert made == {(n, c, d) for n in names for c in (1, 5, 20) for d in range(3)}
     assert np.sum(results["confusion"]["matrix"]) == results["split"]["test"] == 90
 

@@ -14,8 +14,8 @@ from unlabeled.data.find import find
 from unlabeled.data.text import prepare_text
 from unlabeled.errors import UsageError
 from unlabeled.modalities.image import Image
-from unlabeled.transfer import evaluate as module
 from unlabeled.transfer import readings
+from unlabeled.transfer import roster as module
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.finetune import finetune, load
 from unlabeled.types import PLAIN, View

@@ -9,8 +9,8 @@ from tests.transfer.planted import PlantedRun
 from tests.transfer.weights import TEXT_PACKAGE, efficientnet, folder_of
 from unlabeled.errors import UsageError
 from unlabeled.modalities.image import Image
-from unlabeled.transfer import evaluate as module
 from unlabeled.transfer import public, readings, stats, verdict
+from unlabeled.transfer import roster as module
 from unlabeled.transfer.evaluate import evaluate
 from unlabeled.transfer.features import Inputs
 from unlabeled.types import PLAIN

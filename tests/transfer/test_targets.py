@@ -7,8 +7,8 @@ from tests.transfer.planted import PlantedRun
 from unlabeled.data.label_forms import as_task, form_of
 from unlabeled.data.labels import Labels, read_labels
 from unlabeled.errors import UsageError
-from unlabeled.transfer import evaluate as module
 from unlabeled.transfer import readings, schema, stats, targets
+from unlabeled.transfer import roster as module
 from unlabeled.transfer.evaluate import evaluate
 from unlabeled.types import PLAIN
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tests.transfer.planted import PlantedRun, Projection, basis
-from unlabeled.transfer import readings, splits, training
+from unlabeled.transfer import splits, training
 from unlabeled.transfer.features import Inputs, features, of_inputs
 from unlabeled.transfer.probe import Scaler, fit
 from unlabeled.transfer.readings import Search, Trained
@@ -139,4 +139,3 @@ def test_a_search_chooses_on_validation_and_is_made_once_for_each_count(run):
     other.recall(5, 15, first.choices)
     assert (other(rows, 5, 0).test == first.test).all()
     assert replace(search, rates=(1e-3,), views=(PLAIN,)).tried == 0
-    assert readings.OURS == ("knn", "probe", "finetune")

@@ -42,6 +42,14 @@ Task = Annotated[
     ),
 ]
 
+Arms = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C",
+        help="What is compared, such as knn,probe,joined,scratch; docs/evaluation.md lists all.",
+    ),
+]
+
 Test = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
@@ -68,6 +76,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the draws.")] = 0,
     against: Against = None,
     task: Task = None,
+    arms: Arms = None,
 ) -> None:
     """Say with a few labels whether it helped.
 
@@ -81,11 +90,13 @@ def evaluate(
     if test is not None:
         test = checks.labels(test, folder, label_column)
     checks.weights(against or ())
+    wanted = None if arms is None else _arms(arms)
     judge(
         folder,
         labels,
         against=against or (),
         task=task,
+        arms=wanted,
         quick=quick,
         counts=numbers,
         draws=draws,
@@ -113,6 +124,14 @@ def judge(folder: Path, labels: str | None, **options: Any) -> None:
     from unlabeled.transfer.evaluate import evaluate as measure
 
     measure(Run.open(folder), labels, console=show.console(), **options)
+
+
+def _arms(text: str) -> list[str]:
+    from unlabeled.transfer.arms import check
+
+    names = [word.strip() for word in text.split(",") if word.strip()]
+    check(names)
+    return names
 
 
 def _counts(text: str) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 from unlabeled.report.chart import Chart, Line, Point, Span, envelope
 from unlabeled.report.folder import Folder
 from unlabeled.report.wording import number, real
+from unlabeled.transfer.arms import OURS
 
 READINGS = {
     "knn": "k-NN",
@@ -22,8 +23,9 @@ READINGS = {
     "histogram": "histograms",
     "tfidf": "TF-IDF",
     "lsa": "LSA",
+    "joined": "joined with plain features",
+    "untrained_joined": "untrained joined with plain",
 }
-_OURS = ("knn", "probe", "finetune")
 _KNOWN = {
     "step", "progress", "loss", "lr", "grad_norm", "samples_per_second", "data_wait", "seconds",
     "epoch", "time", "memory", "samples_seen", "weight_decay", "prototypes", "entropy",
@@ -94,7 +96,7 @@ def reading_name(reading: str) -> str:
 
 def is_ours(reading: str) -> bool:
     """Say whether a reading uses the pre-trained encoder."""
-    return reading in _OURS
+    return reading in OURS
 
 
 def name_of(reading: str, rows: Sequence[dict[str, Any]]) -> str:

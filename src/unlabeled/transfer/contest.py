@@ -19,10 +19,9 @@ import numpy as np
 from unlabeled.errors import UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.runs import Run
-from unlabeled.transfer.readings import NAMES
+from unlabeled.transfer.arms import FROZEN, name_of
 
 FILE = "compare.json"
-FROZEN = tuple(name for name in NAMES if name not in ("finetune", "scratch"))
 _JUDGED = ("knn", "probe")
 
 
@@ -176,7 +175,7 @@ def _judge(contest: Contest, place: Path, arms: Sequence[str]) -> dict[str, Any]
 def _said(number: int, method: str, seconds: float, found: dict[str, Any]) -> str:
     return (
         f"Round {number + 1}, {method}: validation {found['validation']:.3f} "
-        f"({NAMES[found['reading']]}) after {found['steps']:,} steps, {seconds:.0f} s given"
+        f"({name_of(found['reading'])}) after {found['steps']:,} steps, {seconds:.0f} s given"
     )
 
 

@@ -5,37 +5,33 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from unlabeled import kinds
-from unlabeled.errors import UsageError, nearest
 from unlabeled.journal import write_json
 from unlabeled.runs import Lock
 from unlabeled.transfer import (
-    baselines,
     clusters,
     label_curve,
     public,
     quality,
+    roster,
     schema,
     splits,
     table,
     targets,
     verdict,
 )  # fmt: skip
+from unlabeled.transfer.arms import check, name_of
 from unlabeled.transfer.metrics import headline
-from unlabeled.transfer.readings import NAMES, Frozen, Reading, Search, Trained, name_of
+from unlabeled.transfer.readings import Frozen, Reading
 from unlabeled.transfer.splits import Material
 from unlabeled.transfer.study import Store, Study
-from unlabeled.transfer.training import LIGHT, Classifier
-from unlabeled.types import PLAIN, View
 
 if TYPE_CHECKING:
     from unlabeled.encoders.base import Encoder
@@ -45,11 +41,7 @@ RESULTS = "results.json"
 ROWS = 1
 """Form of kept rows; those of another form are made again."""
 MOST_TEST, MOST_TEST_QUICK = 10_000, 2_000
-MOST_POOL, MOST_POOL_QUICK = 5_000, 2_000
-MOST_TEXTS, MOST_TEXTS_QUICK = 50_000, 5_000
 QUICK_MINUTES, QUICK_DRAWS = 1.5, 3
-FIRST_LAYER = 0.1
-"""Rate of a pre-trained encoder's first layer relative to its last."""
 
 
 def evaluate(
@@ -82,7 +74,7 @@ def evaluate(
         counts: labels per class; None is 1, 5, 10, 50, 100, 500 as far as the data go.
         draws: draws of each count.
         seed: of split and draws.
-        arms: readings to make; None makes all.
+        arms: readings to make (`arms.ARMS`); None makes those that are made by default.
         against: public weights as further readings: folders, packages, or names in the hub's
             local cache (see `public.resolve`).
         minutes: after which no further network is trained; None is no limit.
@@ -93,7 +85,7 @@ def evaluate(
         UsageError: with the sentence to print.
     """
     started = time.monotonic()
-    _check_arms(arms)
+    check(arms or ())
     weights = [public.resolve(given) for given in against]
     if quick:
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
@@ -103,8 +95,8 @@ def evaluate(
         per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST, seed=seed,
         task=task,
     )  # fmt: skip
-    found, frozen = readings(run, material, quick, seed)
-    chosen = _chosen(found, arms) | _public(weights, material)
+    found, frozen = roster.readings(run, material, quick, seed)
+    chosen = roster.chosen(found, arms) | roster.of_public(weights, material)
     grid = _grid(material, counts, quick)
     results = _made(run, material, chosen, frozen, grid, draws, seed, quick, minutes, console)
     results["seconds"] = round(time.monotonic() - started, 1)
@@ -142,31 +134,6 @@ def _made(
         lock.release()
 
 
-def _check_arms(arms: Sequence[str] | None) -> None:
-    for arm in arms or ():
-        if arm not in NAMES:
-            raise UsageError(
-                f"There is no reading '{arm}'.{nearest(arm, NAMES)} Readings: {', '.join(NAMES)}."
-            )
-
-
-def _chosen(found: Mapping[str, Reading], arms: Sequence[str] | None) -> dict[str, Reading]:
-    chosen = {name: r for name, r in found.items() if arms is None or name in arms}
-    if not chosen:
-        raise UsageError(f"None of {', '.join(arms or ())} fits this kind of data.")
-    return chosen
-
-
-def _public(weights: Sequence[public.Public], material: Material) -> dict[str, Reading]:
-    """Return one reading of each public weights: logistic regression on frozen features."""
-
-    def plain(one: public.Public) -> baselines.Plain:
-        train, test = one.features(material.train), one.features(material.test)
-        return baselines.Plain(train, test, whiten=True)
-
-    return {one.reading: Frozen(material, partial(plain, one)).probe for one in weights}
-
-
 def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list[int]:
     """Return the label counts that the smallest class allows, and note what is small or quick."""
     pool = np.bincount(material.y[material.pool], minlength=len(material.classes))
@@ -186,55 +153,11 @@ def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list
     return grid
 
 
-def readings(
-    run: Run, material: Material, quick: bool, seed: int
-) -> tuple[dict[str, Reading], dict[str, Frozen]]:
-    """Return all readings that fit the run's kind of data, and the features of those that freeze.
-
-    The cheap ones come first.
-    """
-    ours = Frozen.of_encoder(material, run.encoder)
-    fresh = Frozen.of_encoder(material, lambda: run.untrained(run.config.loop.seed))
-    found: dict[str, Reading] = {
-        "knn": ours.knn,
-        "probe": ours.probe,
-        "untrained": fresh.probe,
-        "untrained_knn": fresh.knn,
-    }
-    frozen = {"probe": ours, "untrained": fresh}
-    for name, make in _plain(run, material, quick, seed).items():
-        frozen[name] = Frozen(material, make)
-        found[name] = frozen[name].probe
-    search = search_of(run, quick)
-    num_classes = 1 if material.task == "regression" else len(material.classes)
-
-    def start_trained(rows: NDArray[np.int64], draw: int) -> Classifier:
-        encoder = run.encoder()
-        model = Classifier(encoder, encoder.dim, num_classes)
-        if material.task == "single":
-            model.start_from(ours.fitted(rows, draw), ours.scaler)
-        return model
-
-    def start_fresh(rows: NDArray[np.int64], draw: int) -> Classifier:
-        encoder = run.untrained(seed + draw)
-        return Classifier(encoder, encoder.dim, num_classes)
-
-    tuned = {"lowest": FIRST_LAYER, "frozen_statistics": True}
-    found["finetune"] = Trained(material, start_trained, search, tuned, seed)
-    found["scratch"] = Trained(material, start_fresh, search, {}, seed)
-    if run.config.encoder.init is not None:
-        material.notes.append(
-            "This run began with given weights: 'untrained' and 'from scratch' begin with them "
-            "too, so the comparison is about what this pre-training added."
-        )
-    return found, frozen
-
-
 def _without_labels(
     run: Run, material: Material, frozen: Mapping[str, Frozen]
 ) -> dict[str, dict[str, Any]]:
     """Return what features look like without learning from a label."""
-    view = None if kinds.strings(run.config.data.kind) else own_view(run)
+    view = None if kinds.strings(run.config.data.kind) else roster.own_view(run)
     makers: dict[str, Callable[[], Encoder]] = {
         "probe": run.encoder,
         "untrained": lambda: run.untrained(run.config.loop.seed),
@@ -248,40 +171,6 @@ def _without_labels(
             scaled = part.scaled[1]
             found["clusters"][name] = clusters.read(scaled, material.y_test, name in makers)
     return found
-
-
-def _plain(
-    run: Run, material: Material, quick: bool, seed: int
-) -> dict[str, Callable[[], baselines.Plain]]:
-    kind = run.config.data.kind
-    pool: Any
-    if kinds.strings(kind):
-        pool = splits.pool_texts(run, MOST_TEXTS_QUICK if quick else MOST_TEXTS, seed)
-    else:
-        pool = splits.pool_sample(run, MOST_POOL_QUICK if quick else MOST_POOL, seed)
-    found: dict[str, Callable[[], baselines.Plain]] = kinds.part(kind, "baselines")(
-        material.train, material.test, pool
-    )
-    return found
-
-
-def search_of(run: Run, quick: bool) -> Search:
-    """Return what is tried in training: the method's own view first, then a light one."""
-    views: tuple[View, ...] = (PLAIN,)
-    if not kinds.strings(run.config.data.kind):
-        views = (own_view(run), LIGHT)
-    if quick:
-        return Search(views[:1], rates=(1e-3,), lengths=(1.0,), epochs=10, fewest=60, most=200)
-    return Search(views)
-
-
-def own_view(run: Run) -> View:
-    """Return the strongest view that the pre-training method shows, one cut of it."""
-    from unlabeled.runs import build_method
-
-    views = build_method(run.config, run.modality()).views()
-    first = views.get("global") or next(iter(views.values()))
-    return replace(first, count=1, size=1.0)
 
 
 def _key(run: Run, material: Material, quick: bool, seed: int) -> str:

@@ -93,7 +93,7 @@ def finetune(
     Raises:
         UsageError: with the sentence to print.
     """
-    from unlabeled.transfer.evaluate import FIRST_LAYER, search_of
+    from unlabeled.transfer.roster import FIRST_LAYER, search_of
 
     material = _material(run, labels, label_column, seed)
     frozen = Frozen.of_encoder(material, run.encoder)

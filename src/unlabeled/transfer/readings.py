@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -18,38 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from unlabeled.transfer import baselines, knn, probe, public, targets
+from unlabeled.transfer import baselines, knn, metrics, probe, targets
 from unlabeled.transfer.features import Inputs, of_inputs
 from unlabeled.transfer.training import Recipe, scores, train
 from unlabeled.types import View
-
-NAMES = {
-    "knn": "pre-trained k-NN",
-    "probe": "linear probe",
-    "finetune": "fine-tuned",
-    "scratch": "from scratch",
-    "untrained": "untrained + LR",
-    "untrained_knn": "untrained k-NN",
-    "pca": "PCA + LR",
-    "histogram": "histograms + LR",
-    "tfidf": "TF-IDF + LR",
-    "lsa": "LSA + LR",
-    "logmel": "log-mel statistics + LR",
-    "mfcc": "MFCC statistics + LR",
-}
-OURS = ("knn", "probe", "finetune")
-PLAIN = ("pca", "histogram", "tfidf", "lsa", "logmel", "mfcc")
-
-
-def name_of(reading: str) -> str:
-    """Return what a person calls a reading."""
-    return public.title(reading) if public.is_public(reading) else NAMES.get(reading, reading)
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Return readings in the order of `NAMES`, public weights last."""
-    places = {name: i for i, name in enumerate(NAMES)}
-    return sorted(names, key=lambda name: (places.get(name, len(places)), name))
 
 
 class Known(Protocol):
@@ -79,6 +51,18 @@ class Outcome:
 
 
 Reading = Callable[[NDArray[np.int64], int, int], Outcome]
+
+
+def validated(known: Known, guess: NDArray[Any]) -> float:
+    """Return how good guesses of the validation part are, by the metric that fits it."""
+    y, aims = known.y[known.validation], known.targets
+    if aims is not None:
+        metric = targets.METRICS["multi" if aims.ndim == 2 else "regression"]
+        return targets.score(guess, aims[known.validation], metric)
+    num_classes = len(known.classes)
+    if len(y) and metrics.headline(y, num_classes) == "macro_f1":
+        return metrics.macro_f1(guess, y, num_classes)
+    return metrics.accuracy(guess, y) if len(y) else 0.0
 
 
 class Frozen:

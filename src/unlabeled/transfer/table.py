@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from unlabeled.transfer.readings import name_of
+from unlabeled.transfer.arms import name_of
 
 
 def cell(part: Mapping[str, Any] | None) -> str:

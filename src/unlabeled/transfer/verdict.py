@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.transfer import stats
+from unlabeled.transfer.arms import OURS, PLAIN, RIVALS, in_order, name_of
 from unlabeled.transfer.label_curve import Row
 from unlabeled.transfer.public import is_public
-from unlabeled.transfer.readings import OURS, PLAIN, in_order, name_of
 
 Key = tuple[str, int, int]
 
-RIVALS = ("scratch", "untrained", *PLAIN)
 HELPED, UNCLEAR, DID_NOT_HELP = "helped", "no_clear_difference", "did_not_help"
 
 

@@ -1,0 +1,96 @@
+"""The arms of a study, in one table: every reading, what part it plays, and why it is made so.
+
+Nothing heavy is imported, so that a wrong name is answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from unlabeled.errors import UsageError, nearest
+from unlabeled.transfer import public
+
+Part = Literal["ours", "rival", "plain", "beside"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One reading.
+
+    Args:
+        title: what a person calls it.
+        part: ``ours`` uses the pre-trained encoder; ``rival`` is the same without pre-training;
+            ``plain`` needs no network; ``beside`` is shown and decides nothing.
+        how: its setting with few labels, and what speaks for it.
+        trains: whether a network is trained for every row, which is what costs time.
+        default: whether it is made unless other arms are named.
+    """
+
+    title: str
+    part: Part
+    how: str
+    trains: bool = False
+    default: bool = True
+
+
+_LINEAR = "L2 penalty by cross-validation inside the labels"
+
+ARMS: dict[str, Arm] = {
+    "knn": Arm("pre-trained k-NN", "ours", "k by leave-one-out inside the labels"),
+    "probe": Arm("linear probe", "ours", _LINEAR),
+    "joined": Arm(
+        "joined with plain features", "ours",
+        f"blocks of equal size; which plain features, on validation; {_LINEAR}",
+    ),
+    "finetune": Arm("fine-tuned", "ours", "rate, view and length on validation", trains=True),
+    "scratch": Arm("from scratch", "rival", "rate, view and length on validation", trains=True),
+    "untrained": Arm("untrained + LR", "rival", _LINEAR),
+    "untrained_joined": Arm(
+        "untrained joined with plain", "rival",
+        "as joined: tells what any network beside plain features would add",
+    ),
+    "untrained_knn": Arm("untrained k-NN", "beside", "k by leave-one-out inside the labels"),
+    "pca": Arm("PCA + LR", "plain", _LINEAR),
+    "histogram": Arm("histograms + LR", "plain", _LINEAR),
+    "tfidf": Arm("TF-IDF + LR", "plain", _LINEAR),
+    "lsa": Arm("LSA + LR", "plain", _LINEAR),
+    "logmel": Arm("log-mel statistics + LR", "plain", _LINEAR),
+    "mfcc": Arm("MFCC statistics + LR", "plain", _LINEAR),
+}  # fmt: skip
+
+OURS = tuple(name for name, arm in ARMS.items() if arm.part == "ours")
+PLAIN = tuple(name for name, arm in ARMS.items() if arm.part == "plain")
+RIVALS = tuple(name for name, arm in ARMS.items() if arm.part in ("rival", "plain"))
+FROZEN = tuple(name for name, arm in ARMS.items() if arm.default and not arm.trains)
+
+
+def check(arms: Iterable[str]) -> None:
+    """Refuse names that no arm has.
+
+    Raises:
+        UsageError: with the nearest name.
+    """
+    for arm in arms:
+        if arm not in ARMS:
+            raise UsageError(
+                f"There is no reading '{arm}'.{nearest(arm, ARMS)} Readings: {', '.join(ARMS)}."
+            )
+
+
+def name_of(reading: str) -> str:
+    """Return what a person calls a reading.
+
+    >>> name_of("probe")
+    'linear probe'
+    """
+    if public.is_public(reading):
+        return public.title(reading)
+    return ARMS[reading].title if reading in ARMS else reading
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return readings in the order of `ARMS`, public weights last."""
+    places = {name: i for i, name in enumerate(ARMS)}
+    return sorted(names, key=lambda name: (places.get(name, len(places)), name))

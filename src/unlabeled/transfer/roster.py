@@ -1,0 +1,133 @@
+"""The readings of one run: the arms of the table, made for its kind of data and its encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled import kinds
+from unlabeled.errors import UsageError
+from unlabeled.transfer import baselines, public, splits
+from unlabeled.transfer.arms import ARMS
+from unlabeled.transfer.joined import Joined
+from unlabeled.transfer.readings import Frozen, Reading, Search, Trained
+from unlabeled.transfer.splits import Material
+from unlabeled.transfer.training import LIGHT, Classifier
+from unlabeled.types import PLAIN, View
+
+if TYPE_CHECKING:
+    from unlabeled.runs import Run
+
+MOST_POOL, MOST_POOL_QUICK = 5_000, 2_000
+MOST_TEXTS, MOST_TEXTS_QUICK = 50_000, 5_000
+FIRST_LAYER = 0.1
+"""Rate of a pre-trained encoder's first layer relative to its last."""
+
+
+def chosen(found: Mapping[str, Reading], arms: Sequence[str] | None) -> dict[str, Reading]:
+    """Return the arms that were named, or those that are made by default.
+
+    Raises:
+        UsageError: none of those named fits this kind of data.
+    """
+    wanted = [n for n, arm in ARMS.items() if arm.default] if arms is None else arms
+    kept = {name: reading for name, reading in found.items() if name in wanted}
+    if not kept:
+        raise UsageError(f"None of {', '.join(arms or ())} fits this kind of data.")
+    return kept
+
+
+def of_public(weights: Sequence[public.Public], material: Material) -> dict[str, Reading]:
+    """Return one reading of each public weights: logistic regression on frozen features."""
+
+    def plain(one: public.Public) -> baselines.Plain:
+        train, test = one.features(material.train), one.features(material.test)
+        return baselines.Plain(train, test, whiten=True)
+
+    return {one.reading: Frozen(material, partial(plain, one)).probe for one in weights}
+
+
+def readings(
+    run: Run, material: Material, quick: bool, seed: int
+) -> tuple[dict[str, Reading], dict[str, Frozen]]:
+    """Return all readings that fit the run's kind of data, and the features of those that freeze.
+
+    The cheap ones come first.
+    """
+    ours = Frozen.of_encoder(material, run.encoder)
+    fresh = Frozen.of_encoder(material, lambda: run.untrained(run.config.loop.seed))
+    found: dict[str, Reading] = {
+        "knn": ours.knn,
+        "probe": ours.probe,
+        "untrained": fresh.probe,
+        "untrained_knn": fresh.knn,
+    }
+    plain = {
+        name: Frozen(material, make) for name, make in _plain(run, material, quick, seed).items()
+    }
+    found |= {name: part.probe for name, part in plain.items()}
+    found["joined"] = Joined(material, ours, plain)
+    found["untrained_joined"] = Joined(material, fresh, plain)
+    frozen = {"probe": ours, "untrained": fresh, **plain}
+    search = search_of(run, quick)
+    num_classes = 1 if material.task == "regression" else len(material.classes)
+
+    def start_trained(rows: NDArray[np.int64], draw: int) -> Classifier:
+        encoder = run.encoder()
+        model = Classifier(encoder, encoder.dim, num_classes)
+        if material.task == "single":
+            model.start_from(ours.fitted(rows, draw), ours.scaler)
+        return model
+
+    def start_fresh(rows: NDArray[np.int64], draw: int) -> Classifier:
+        encoder = run.untrained(seed + draw)
+        return Classifier(encoder, encoder.dim, num_classes)
+
+    tuned = {"lowest": FIRST_LAYER, "frozen_statistics": True}
+    found["finetune"] = Trained(material, start_trained, search, tuned, seed)
+    found["scratch"] = Trained(material, start_fresh, search, {}, seed)
+    if run.config.encoder.init is not None:
+        material.notes.append(
+            "This run began with given weights: 'untrained' and 'from scratch' begin with them "
+            "too, so the comparison is about what this pre-training added."
+        )
+    return found, frozen
+
+
+def _plain(
+    run: Run, material: Material, quick: bool, seed: int
+) -> dict[str, Callable[[], baselines.Plain]]:
+    kind = run.config.data.kind
+    pool: Any
+    if kinds.strings(kind):
+        pool = splits.pool_texts(run, MOST_TEXTS_QUICK if quick else MOST_TEXTS, seed)
+    else:
+        pool = splits.pool_sample(run, MOST_POOL_QUICK if quick else MOST_POOL, seed)
+    found: dict[str, Callable[[], baselines.Plain]] = kinds.part(kind, "baselines")(
+        material.train, material.test, pool
+    )
+    return found
+
+
+def search_of(run: Run, quick: bool) -> Search:
+    """Return what is tried in training: the method's own view first, then a light one."""
+    views: tuple[View, ...] = (PLAIN,)
+    if not kinds.strings(run.config.data.kind):
+        views = (own_view(run), LIGHT)
+    if quick:
+        return Search(views[:1], rates=(1e-3,), lengths=(1.0,), epochs=10, fewest=60, most=200)
+    return Search(views)
+
+
+def own_view(run: Run) -> View:
+    """Return the strongest view that the pre-training method shows, one cut of it."""
+    from unlabeled.runs import build_method
+
+    views = build_method(run.config, run.modality()).views()
+    first = views.get("global") or next(iter(views.values()))
+    return replace(first, count=1, size=1.0)
