@@ -23,6 +23,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt $(PIP_ARGS) --editable
 LIMIT := $(shell command -v timeout || command -v gtimeout)
 PYTEST_ARGS ?=
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help demo test check slow docs clean
 
@@ -56,7 +57,7 @@ demo: $(VENV)/.core
 	@$(BIN)/unlabeled demo
 
 test: $(VENV)/.test
-	$(if $(LIMIT),$(LIMIT) --signal=INT 480) $(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	$(if $(LIMIT),$(LIMIT) --signal=INT 480) $(BIN)/python -m pytest -q $(PARALLEL) $(PYTEST_ARGS)
 
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

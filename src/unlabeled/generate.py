@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -161,6 +162,9 @@ class Writer:
     ) -> None:
         self.encoder, self.text, self.cache = encoder, text, cache
         self.limit = min(limit, encoder.max_length or limit)
+        # Transformers calls it "cache" since 5.24 and warns of the old name.
+        known = inspect.signature(encoder.model.forward).parameters
+        self.cache_name = "cache" if "cache" in known else "past_key_values"
         self.head = encoder.add_head().eval()
         self.eos = text.eos_id
         banned = torch.zeros(encoder.vocab_size, dtype=torch.bool)
@@ -215,11 +219,11 @@ class Writer:
             input_ids=ids[:, fresh],
             attention_mask=real,
             position_ids=positions[:, fresh],
-            past_key_values=past,
             use_cache=self.cache,
+            **{self.cache_name: past},
         )
         logits = self.head(out.last_hidden_state[:, -1]).float()
-        return logits.masked_fill(self.banned, float("-inf")), out.past_key_values
+        return logits.masked_fill(self.banned, float("-inf")), out.get(self.cache_name)
 
 
 def _draw(shares: Tensor, uniform: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ def tell(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
 
     def run(*words, code=0):
+        monkeypatch.setattr("sys.argv", ["unlabeled", *words])  # the run notes its command
         assert main(list(words)) == code, capsys.readouterr().err
         return capsys.readouterr().out
 
