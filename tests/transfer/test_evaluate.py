@@ -55,7 +55,10 @@ def test_results_have_their_form(whole):
     checked = schema.check(saved)
     assert checked.counts == [1, 5, 20]
     made = {(r.reading, r.labels_per_class, r.draw) for r in checked.rows}
-    names = {*FAST, "untrained_knn", "joined", "untrained_joined", "finetune", "scratch"}
+    names = {*FAST, "untrained_knn", "joined", "untrained_joined", "finetune", "scratch"} | {
+        "codes",
+        "convolutions",
+    }
     assert made == {(n, c, d) for n in names for c in (1, 5, 20) for d in range(3)}
     assert np.sum(results["confusion"]["matrix"]) == results["split"]["test"] == 90
 

@@ -54,10 +54,21 @@ ARMS: dict[str, Arm] = {
     "untrained_knn": Arm("untrained k-NN", "beside", "k by leave-one-out inside the labels"),
     "pca": Arm("PCA + LR", "plain", _LINEAR),
     "histogram": Arm("histograms + LR", "plain", _LINEAR),
+    "codes": Arm(
+        "k-means codes + LR", "plain",
+        f"256 words of whitened 6 x 6 patches (Coates et al., 2011); {_LINEAR}",
+    ),
+    "convolutions": Arm(
+        "random convolutions + LR", "plain", f"128 directions, both signs; {_LINEAR}"
+    ),
     "tfidf": Arm("TF-IDF + LR", "plain", _LINEAR),
     "lsa": Arm("LSA + LR", "plain", _LINEAR),
     "logmel": Arm("log-mel statistics + LR", "plain", _LINEAR),
     "mfcc": Arm("MFCC statistics + LR", "plain", _LINEAR),
+    "boosted": Arm(
+        "boosted trees on plain features", "plain",
+        "100 rounds; fewest samples in a leaf of 1, 5, 20 on validation", default=False,
+    ),
 }  # fmt: skip
 
 OURS = tuple(name for name, arm in ARMS.items() if arm.part == "ours")

@@ -6,13 +6,14 @@ All are fitted on unlabelled samples only, those that pre-training saw.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from unlabeled.transfer.features import Inputs
@@ -40,8 +41,14 @@ class Plain:
 
 
 def for_images(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[[], Plain]]:
-    """Return the baselines of images: PCA of pixels, colour and gradient histograms."""
-    return {"pca": lambda: _pca(train, test, pool), "histogram": lambda: _histogram(train, test)}
+    """Return the baselines of images: PCA of pixels, histograms, codes of patches."""
+    from unlabeled.transfer import patch_codes
+
+    return {
+        "pca": lambda: _pca(train, test, pool),
+        "histogram": lambda: _histogram(train, test),
+        **patch_codes.for_images(train, test, pool),
+    }
 
 
 def for_text(train: Inputs, test: Inputs, pool: Sequence[str]) -> dict[str, Callable[[], Plain]]:
@@ -60,9 +67,8 @@ def for_text(train: Inputs, test: Inputs, pool: Sequence[str]) -> dict[str, Call
     return {"tfidf": sparse, "lsa": lambda: _lsa(*weights())}
 
 
-def pixels(inputs: Inputs) -> NDArray[np.float32]:
-    """Return the pixels of whole images, at most 32 a side, (N, C*H*W) in [0, 1]."""
-    parts = []
+def small_images(inputs: Inputs) -> Iterator[Tensor]:
+    """Yield whole images in blocks, at most 32 a side, (N, C, H, W) in [0, 1]."""
     for start in range(0, len(inputs), _BLOCK):
         cuts = inputs.cuts[start : start + _BLOCK]
         x = cuts.float() / (255 if cuts.dtype == torch.uint8 else 1)
@@ -70,8 +76,12 @@ def pixels(inputs: Inputs) -> NDArray[np.float32]:
             x = x.permute(0, 3, 1, 2)
         if x.ndim == 4 and max(x.shape[-2:]) > _EDGE:
             x = functional.adaptive_avg_pool2d(x, (_EDGE, _EDGE))
-        parts.append(x.flatten(1).numpy())
-    return np.concatenate(parts)
+        yield x
+
+
+def pixels(inputs: Inputs) -> NDArray[np.float32]:
+    """Return the pixels of whole images, at most 32 a side, (N, C*H*W) in [0, 1]."""
+    return np.concatenate([x.flatten(1).numpy() for x in small_images(inputs)])
 
 
 def _pca(train: Inputs, test: Inputs, pool: Inputs) -> Plain:

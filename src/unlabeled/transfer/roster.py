@@ -14,6 +14,7 @@ from unlabeled import kinds
 from unlabeled.errors import UsageError
 from unlabeled.transfer import baselines, public, splits
 from unlabeled.transfer.arms import ARMS
+from unlabeled.transfer.boosted import Boosted
 from unlabeled.transfer.joined import Joined
 from unlabeled.transfer.readings import Frozen, Reading, Search, Trained
 from unlabeled.transfer.splits import Material
@@ -73,6 +74,7 @@ def readings(
     found |= {name: part.probe for name, part in plain.items()}
     found["joined"] = Joined(material, ours, plain)
     found["untrained_joined"] = Joined(material, fresh, plain)
+    found["boosted"] = Boosted(material, plain)
     frozen = {"probe": ours, "untrained": fresh, **plain}
     search = search_of(run, quick)
     num_classes = 1 if material.task == "regression" else len(material.classes)
