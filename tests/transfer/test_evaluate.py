@@ -21,7 +21,7 @@ def _light(monkeypatch):
     monkeypatch.setattr(
         module,
         "search_of",
-        lambda run, quick: readings.Search(
+        lambda run, quick, ways=False: readings.Search(
             (View(extent=(0.7, 1.0)),), rates=(1e-3, 1e-2), epochs=1, fewest=6, most=6
         ),
     )
@@ -36,7 +36,7 @@ def whole(tmp_path_factory) -> tuple[Path, dict]:
         patch.setattr(
             module,
             "search_of",
-            lambda run, quick: readings.Search(
+            lambda run, quick, ways=False: readings.Search(
                 (View(extent=(0.7, 1.0)),), rates=(1e-3, 1e-2), epochs=1, fewest=6, most=6
             ),
         )

@@ -23,7 +23,7 @@ from unlabeled.types import PLAIN, View
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    def search(run, quick):
+    def search(run, quick, ways=False):
         view = PLAIN if run.config.data.kind == "text" else View(extent=(0.7, 1.0))
         steps = 30 if run.config.data.kind == "text" else 2
         return readings.Search((view,), (2e-3,), (1.0,), epochs=1, fewest=steps, most=steps)

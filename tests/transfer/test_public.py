@@ -33,7 +33,9 @@ def tiny(tmp_path_factory):
 
 
 def test_public_weights_are_one_more_reading(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(module, "search_of", lambda run, quick: readings.Search((PLAIN,)))
+    monkeypatch.setattr(
+        module, "search_of", lambda run, quick, ways=False: readings.Search((PLAIN,))
+    )
     monkeypatch.setattr(module, "own_view", lambda run: PLAIN)
     found = evaluate(
         PlantedRun(tmp_path), None, counts=[1, 5], draws=2, arms=["probe", "pca"],

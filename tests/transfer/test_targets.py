@@ -106,7 +106,7 @@ def test_losses_are_chosen_by_the_form_of_the_targets():
 def test_the_study_reads_other_forms_and_a_found_code_is_better(tmp_path, monkeypatch, form):
     monkeypatch.setattr(module, "own_view", lambda run: PLAIN)
     search = readings.Search((PLAIN,), rates=(1e-2,), lengths=(1.0,), epochs=1, fewest=6, most=6)
-    monkeypatch.setattr(module, "search_of", lambda run, quick: search)
+    monkeypatch.setattr(module, "search_of", lambda run, quick, ways=False: search)
     run = PlantedRun(tmp_path / "r")
     y = run.source().y
     words = {"multi": [["a", "a|b", "b|c"][i] for i in y],

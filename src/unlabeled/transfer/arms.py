@@ -44,7 +44,11 @@ ARMS: dict[str, Arm] = {
         "joined with plain features", "ours",
         f"blocks of equal size; which plain features, on validation; {_LINEAR}",
     ),
-    "finetune": Arm("fine-tuned", "ours", "rate, view and length on validation", trains=True),
+    "finetune": Arm(
+        "fine-tuned", "ours",
+        "rate, view, length, and whether all weights, the last third, the head first or LoRA's "
+        "thin matrices are moved, on validation", trains=True,
+    ),
     "scratch": Arm("from scratch", "rival", "rate, view and length on validation", trains=True),
     "untrained": Arm("untrained + LR", "rival", _LINEAR),
     "untrained_joined": Arm(

@@ -65,6 +65,7 @@ class TextClassifier(nn.Module):
     def __init__(self, full: Any) -> None:
         super().__init__()
         self.full = full
+        self.body = f"full.{full.base_model_prefix}."
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, (B, 2, T) -> (B, K)."""
@@ -108,7 +109,7 @@ def finetune(
         return model
 
     base = {"lowest": FIRST_LAYER, "frozen_statistics": True}
-    arm = Trained(material, start, search_of(run, quick), base, seed, keep=True)
+    arm = Trained(material, start, search_of(run, quick, ways=True), base, seed, keep=True)
     outcome = arm(material.pool, 0, 0)
     assert arm.kept is not None
     expected = material.y[material.validation]

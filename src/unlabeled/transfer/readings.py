@@ -21,6 +21,7 @@ from torch import nn
 from unlabeled.transfer import baselines, knn, metrics, probe, targets
 from unlabeled.transfer.features import Inputs, of_inputs
 from unlabeled.transfer.training import Recipe, scores, train
+from unlabeled.transfer.ways import RATES
 from unlabeled.types import View
 
 
@@ -156,6 +157,7 @@ class Search:
         epochs: passes over the labels in the longest run.
         fewest: least steps of the longest run.
         most: most steps of the longest run.
+        ways: which weights are moved; the first is judged with the rates and views.
     """
 
     views: tuple[View, ...]
@@ -164,6 +166,7 @@ class Search:
     epochs: int = 30
     fewest: int = 200
     most: int = 1500
+    ways: tuple[str, ...] = ("all",)
 
     def longest(self, num_labels: int) -> Recipe:
         """Return the longest run with the first rate and view."""
@@ -179,12 +182,12 @@ class Search:
     @property
     def tried(self) -> int:
         """Return how many short runs are made before the long one."""
-        others = len(self.rates) + len(self.views) - 1
+        others = len(self.rates) + len(self.views) + len(self.ways) - 2
         return others if others > 1 else 0
 
 
 class Trained:
-    """All weights are trained; rate, view and length are chosen on the validation part.
+    """A network is trained; rate, view, length and which weights move are chosen on validation.
 
     The search is made once for each number of labels, with the samples of the first draw.
 
@@ -216,7 +219,11 @@ class Trained:
         """Take over what an earlier, interrupted study chose for `count` labels a class."""
         view = self.search.views[int(choices["view"]) % len(self.search.views)]
         recipe = replace(
-            self.search.longest(num_labels), rate=float(choices["rate"]), view=view, **self.base
+            self.search.longest(num_labels),
+            rate=float(choices["rate"]),
+            view=view,
+            way=str(choices.get("way", "all")),
+            **self.base,
         )
         self._chosen[count] = recipe, int(choices["steps"])
 
@@ -241,7 +248,7 @@ class Trained:
         return [max(1, round(share * recipe.steps)) for share in self.search.lengths]
 
     def _short(self, model: nn.Module, rows: NDArray[np.int64], draw: int) -> Recipe:
-        """Choose rate, then view, by short runs."""
+        """Choose rate, then view, then which weights are moved, by short runs."""
         best = replace(self.search.longest(len(rows)), **self.base)
         if not self.search.tried:
             return best
@@ -252,6 +259,10 @@ class Trained:
         best = max(gained, key=gained.__getitem__)
         for view in self.search.views[1:]:
             recipe = replace(best, view=view)
+            gained[recipe] = self._judge(model, rows, recipe, draw)
+        best = max(gained, key=gained.__getitem__)
+        for way in self.search.ways[1:]:
+            recipe = replace(best, way=way, rate=best.rate * RATES[way])
             gained[recipe] = self._judge(model, rows, recipe, draw)
         return max(gained, key=gained.__getitem__)
 
@@ -313,5 +324,6 @@ class Trained:
             "view": self.search.views.index(recipe.view),
             "steps": found[2],
             "longest": recipe.steps,
+            "way": recipe.way,
         }
         return Outcome(found[0], found[1], choices), found[2]

@@ -19,6 +19,7 @@ from unlabeled.transfer.joined import Joined
 from unlabeled.transfer.readings import Frozen, Reading, Search, Trained
 from unlabeled.transfer.splits import Material
 from unlabeled.transfer.training import LIGHT, Classifier
+from unlabeled.transfer.ways import WAYS
 from unlabeled.types import PLAIN, View
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ def readings(
     found["untrained_joined"] = Joined(material, fresh, plain)
     found["boosted"] = Boosted(material, plain)
     frozen = {"probe": ours, "untrained": fresh, **plain}
-    search = search_of(run, quick)
     num_classes = 1 if material.task == "regression" else len(material.classes)
 
     def start_trained(rows: NDArray[np.int64], draw: int) -> Classifier:
@@ -91,8 +91,9 @@ def readings(
         return Classifier(encoder, encoder.dim, num_classes)
 
     tuned = {"lowest": FIRST_LAYER, "frozen_statistics": True}
-    found["finetune"] = Trained(material, start_trained, search, tuned, seed)
-    found["scratch"] = Trained(material, start_fresh, search, {}, seed)
+    several = search_of(run, quick, ways=True)
+    found["finetune"] = Trained(material, start_trained, several, tuned, seed)
+    found["scratch"] = Trained(material, start_fresh, search_of(run, quick), {}, seed)
     if run.config.encoder.init is not None:
         material.notes.append(
             "This run began with given weights: 'untrained' and 'from scratch' begin with them "
@@ -116,14 +117,20 @@ def _plain(
     return found
 
 
-def search_of(run: Run, quick: bool) -> Search:
-    """Return what is tried in training: the method's own view first, then a light one."""
+def search_of(run: Run, quick: bool, ways: bool = False) -> Search:
+    """Return what is tried in training: the method's own view first, then a light one.
+
+    Args:
+        run: whose views are shown.
+        quick: nothing is tried.
+        ways: whether moving fewer weights is tried, which makes sense from a pre-trained start.
+    """
     views: tuple[View, ...] = (PLAIN,)
     if not kinds.strings(run.config.data.kind):
         views = (own_view(run), LIGHT)
     if quick:
         return Search(views[:1], rates=(1e-3,), lengths=(1.0,), epochs=10, fewest=60, most=200)
-    return Search(views)
+    return Search(views, ways=WAYS if ways else WAYS[:1])
 
 
 def own_view(run: Run) -> View:

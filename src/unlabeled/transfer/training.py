@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from unlabeled import rng
 from unlabeled.device import autocast, device, keep_memory
 from unlabeled.kinds import strings
-from unlabeled.transfer import targets
+from unlabeled.transfer import targets, ways
 from unlabeled.transfer.features import Inputs, best_precision
 from unlabeled.transfer.probe import Probe, Scaler
 from unlabeled.types import PLAIN, View
@@ -42,6 +42,7 @@ class Recipe:
         frozen_statistics: keep the running statistics of batch normalisation.
         decay: weight decay of matrices.
         warmup: share of the steps in which the rate rises.
+        way: which weights are moved, one of `ways.WAYS`.
     """
 
     rate: float = 1e-3
@@ -52,6 +53,7 @@ class Recipe:
     frozen_statistics: bool = False
     decay: float = 0.05
     warmup: float = 0.1
+    way: str = "all"
 
 
 class Classifier(nn.Module):
@@ -61,7 +63,12 @@ class Classifier(nn.Module):
         encoder: raw view -> feature (B, D).
         dim: D.
         num_classes: K.
+
+    Attributes:
+        body: what the names of the encoder's parameters begin with.
     """
+
+    body = "encoder."
 
     def __init__(self, encoder: nn.Module, dim: int, num_classes: int) -> None:
         super().__init__()
@@ -111,18 +118,21 @@ def layers(names: Sequence[str]) -> list[int]:
 def param_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Return groups for AdamW: layer-wise rates, no decay of vectors.
 
-    The rate falls by an equal factor a layer, to `recipe.lowest` at the first.
+    The rate falls by an equal factor a layer, to `recipe.lowest` at the first; what LoRA adds
+    begins at 0 everywhere and learns at one rate.
     """
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     depth = layers([name for name, _ in named])
     most = max(depth, default=0)
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    lowest = recipe.lowest if recipe.way != "lora" else 1.0
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for (name, parameter), layer in zip(named, depth, strict=True):
-        below = 0.0 if name.startswith("head.") else 1 - layer / most if most else 1.0
-        groups.setdefault((recipe.lowest**below, parameter.ndim > 1), []).append(parameter)
+        body = ways.in_body(model, name)
+        below = 1 - layer / most if body and most else float(body)
+        groups.setdefault((lowest**below, parameter.ndim > 1, body), []).append(parameter)
     return [
-        {"params": found, "scale": scale, "weight_decay": recipe.decay if decays else 0.0}
-        for (scale, decays), found in groups.items()
+        {"params": x, "scale": scale, "weight_decay": recipe.decay if decays else 0.0, "body": body}
+        for (scale, decays, body), x in groups.items()
     ]
 
 
@@ -148,6 +158,7 @@ def train(
     """
     keep_memory()
     where, wanted = device(), sorted(set(stops or [recipe.steps]))
+    ways.prepare(model, recipe.way, seed)
     model.to(where)
     if not strings(inputs.modality.name):
         model.to(memory_format=torch.channels_last)
@@ -170,11 +181,12 @@ def train(
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             rise = min(1.0, (step + 1) / max(1.0, recipe.warmup * recipe.steps))
             for group in optimiser.param_groups:
-                group["lr"] = recipe.rate * group["scale"] * rise
+                still = group["body"] and ways.held(recipe.way, step, recipe.steps)
+                group["lr"] = 0.0 if still else recipe.rate * group["scale"] * rise
             optimiser.step()
             _move(average, model, step)
             if step + 1 in wanted:
-                yield step + 1, average
+                yield step + 1, ways.merged(average, recipe.way)
 
 
 def _mode(model: nn.Module, recipe: Recipe) -> None:
