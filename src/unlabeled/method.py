@@ -40,6 +40,7 @@ class Method(nn.Module):
             read from it; otherwise they are the mean of the patches.
         couples_samples: whether the loss of a sample depends on the others in the batch, so
             that accumulating gradients over micro-batches would change the method.
+        synchronised: whether BatchNorm uses the samples of all ranks, as it would on one.
         scored: what the figures of `scores`, if there is one, are of: ``text`` (every token given
             those before it), ``hidden`` (tokens given both sides), ``replaced`` (whether tokens
             are the originals), ``rebuilt`` (what a decoder writes given a spoiled text).
@@ -51,6 +52,7 @@ class Method(nn.Module):
     needs: ClassVar[Need] = "feature"
     class_token: ClassVar[bool] = False
     couples_samples: ClassVar[bool] = False
+    synchronised: ClassVar[bool] = True
     scored: ClassVar[Literal["", "text", "hidden", "replaced", "rebuilt"]] = ""
     recipe: ClassVar[Mapping[str, Any]] = {}
 

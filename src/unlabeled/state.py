@@ -17,6 +17,7 @@ from unlabeled.config import RunConfig
 from unlabeled.data.loader import Loader, Order, distort
 from unlabeled.errors import ConfigError, WriteError
 from unlabeled.method import Method
+from unlabeled.nn.batch_norm import synchronise
 from unlabeled.optim import Optim
 from unlabeled.prepare import Prepared
 from unlabeled.runs import build_method, load_method, shared_names
@@ -73,6 +74,8 @@ def build(config: RunConfig, folder: Path, data: Prepared) -> State:
 
 def wrap(method: Method, state: State) -> nn.Module:
     """Return what is called with a batch: the method, compiled and shared by ranks as asked."""
+    if method.synchronised:
+        synchronise(method)
     trained: nn.Module = method
     if state.config.loop.compile:
         trained = torch.compile(method)  # type: ignore[assignment]

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
+from timm.layers import BatchNormAct2d
 from torch import Tensor
 
 from unlabeled.methods.swav import SwAV
+from unlabeled.nn.batch_norm import synchronise
 from unlabeled.nn.block_masks import spread_ratios
 from unlabeled.nn.contrast import batch_nce, nt_xent, queue_nce
 from unlabeled.nn.decorrelate import barlow_twins, vicreg
@@ -138,7 +140,21 @@ def laid_out(weight: Tensor, views: Tensor) -> Tensor:
     return (ratios * (views[1] @ weight).square().mean(1)).mean()
 
 
+def normed(weight: Tensor, views: Tensor) -> Tensor:
+    """Contrast projections whose BatchNorms, flat and of maps, see the samples of all ranks."""
+    flat, maps = torch.nn.BatchNorm1d(8).double(), BatchNormAct2d(12).double()
+    scale = torch.linspace(0.5, 2, 8).double()
+    flat.weight.data.copy_(scale)
+    head = torch.nn.ModuleList([flat, maps])
+    synchronise(head)
+    one = head[1](views[0].view(len(views[0]), 12, 1, 1)).flatten(1) @ weight
+    total = nt_xent(head[0](one), head[0](views[1] @ weight), 0.2)[0]
+    moved = torch.cat([head[0].running_mean, head[0].running_var, head[1].running_var])
+    return total + moved.sum().detach()
+
+
 LOSSES: Losses = {
+    "batch_norm": normed,
     "simclr": simclr,
     "dino": dino,
     "sinkhorn": sinkhorn_targets,

@@ -31,7 +31,7 @@ def _ranks(out: Path, config: RunConfig | None) -> list[Child]:
     return children
 
 
-@pytest.mark.parametrize("method", ["mae", "bert"])
+@pytest.mark.parametrize("method", ["mae", "bert", "simclr"])
 def test_two_ranks_give_the_losses_of_one(
     method: str, tmp_path: Path, image_folder: Path, text_folder: Path
 ) -> None:

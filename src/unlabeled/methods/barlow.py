@@ -5,9 +5,8 @@ arXiv:2103.03230.
 
 Departures: the projector is narrower for small data (the authors': hidden_dim=8192
 out_dim=8192), and the loss is divided by out_dim so that a rate holds for every width. Statistics
-for the loss are those of all ranks, as the authors' are; those inside the projector are each
-rank's own, unless the run synchronises them. With optim.name=lars biases and BatchNorm move at
-`vector_rate` of the rate, as theirs do.
+for the loss and inside the projector are those of all ranks, as the authors' are. With
+optim.name=lars biases and BatchNorm move at `vector_rate` of the rate, as theirs do.
 """
 
 from __future__ import annotations

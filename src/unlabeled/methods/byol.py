@@ -7,7 +7,7 @@ Departures: the loss is the mean over both directions, half of the authors' sum;
 quarter of theirs (hidden_dim=4096 out_dim=256) and the teacher is faster (momentum=0.996), as is
 usual for small data; saturation is jittered as much as brightness. The optimiser is SGD; theirs
 is optim.name=lars optim.lr=0.2 a batch of 256 with optim.weight_decay=1.5e-6. The teacher's
-BatchNorms collect their own statistics. On several ranks BatchNorm statistics are each rank's own.
+BatchNorms collect their own statistics.
 """
 
 from __future__ import annotations

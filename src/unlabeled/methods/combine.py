@@ -68,6 +68,9 @@ class Combine(Method):
         self.couples_samples = any(  # type: ignore[misc]
             task.couples_samples for task in tasks.values()
         )
+        self.synchronised = all(  # type: ignore[misc]
+            task.synchronised for task in tasks.values()
+        )
         self.shown, self.named = _views(tasks)
 
     def views(self) -> dict[str, View]:

@@ -37,6 +37,7 @@ from unlabeled.types import Batch, Loss, View
 class MoCo(Method):
     """Contrastive learning with a momentum encoder and a queue."""
 
+    synchronised = False  # a group's own statistics are the point
     recipe: ClassVar[Mapping[str, Any]] = {
         "name": "sgd",
         "lr": 0.12,

@@ -10,8 +10,7 @@ heads for ResNets.
 Departures: heads are narrower for small data (the authors': hidden_dim=4096 out_dim=256), the
 temperature is 0.2 for ResNets too (theirs: 1), saturation is jittered as much as brightness.
 The recipe is one for ResNets; for a transformer take the authors' optim.name=adamw optim.lr=1.5e-4
-a batch of 256 and optim.weight_decay=0.1. On several ranks BatchNorm statistics are each rank's
-own, unless the run synchronises them.
+a batch of 256 and optim.weight_decay=0.1.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ Visual Representations", ICCV 2021, arXiv:2104.14548.
 Departures: a smaller queue and narrower heads for small data (the authors': queue=98304
 hidden_dim=2048 predictor_dim=4096 out_dim=256). The last BatchNorm of the projector has no scale
 and shift: what follows it is a unit vector. The queue holds random rows until it is filled. On
-several ranks the other samples of all ranks are candidates, and BatchNorm statistics are each
-rank's own.
+several ranks the other samples of all ranks are candidates.
 """
 
 from __future__ import annotations

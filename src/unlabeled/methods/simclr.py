@@ -6,8 +6,8 @@ arXiv:2002.05709; projection head after "Big Self-Supervised Models", arXiv:2006
 Departures: the loss is the mean over both directions, half of the authors' sum. Defaults are
 their CIFAR-10 setting (appendix B.9: temperature 0.5, half the colour distortion, no blur on
 small images); for ImageNet set temperature=0.1 distort=1. The optimiser is SGD with momentum,
-which at a batch of some hundreds does as well as LARS; optim.name=lars is theirs. On several
-ranks BatchNorm statistics are each rank's own unless the run synchronises them.
+which at a batch of some hundreds does as well as LARS; optim.name=lars is theirs. BatchNorm and
+negatives are those of all ranks, as theirs.
 """
 
 from __future__ import annotations

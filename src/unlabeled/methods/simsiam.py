@@ -4,7 +4,7 @@ Chen and He, "Exploring Simple Siamese Representation Learning", CVPR 2021, arXi
 
 Departures: widths are halved for small data (the authors': hidden_dim=2048 out_dim=2048
 predictor_dim=512); the rate is that of their CIFAR-10 setting (appendix D: 0.03 at a batch of
-256). On several ranks BatchNorm statistics are each rank's own, unless the run synchronises them.
+256).
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ Departures: fewer prototypes and crops and narrower heads for small data (the au
 num_prototypes=3000 num_local=6 hidden_dim=2048 queue=3840); small crops are larger, as small
 images need (split=0.14). The queue is one over all ranks, of which each works on its share, and
 it is used once it is filled. Prototypes are brought back to unit length after a step instead of
-before it, and are held still for the first `frozen_last` of the run instead of an epoch. On several
-ranks BatchNorm statistics are each rank's own.
+before it, and are held still for the first `frozen_last` of the run instead of an epoch.
 """
 
 from __future__ import annotations

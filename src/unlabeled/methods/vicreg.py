@@ -5,8 +5,7 @@ Self-Supervised Learning", ICLR 2022, arXiv:2105.04906.
 
 Departures: the expander is narrower for small data (the authors': hidden_dim=8192
 out_dim=8192). As in their code, and unlike Eq. 6, the variance term is the mean over both views.
-Statistics for the loss are those of all ranks, with gradient; those inside the expander are each
-rank's own, unless the run synchronises them.
+Statistics, of the loss and of BatchNorm, are those of all ranks, with gradient.
 """
 
 from __future__ import annotations
