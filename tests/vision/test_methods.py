@@ -51,7 +51,7 @@ def test_dino_in_evaluation_leaves_the_centre_alone() -> None:
     task = method("dino").eval()
     task.loss(batch(task), 0.5)
     task.after_step(0.5)
-    assert not task.centre.value.any()
+    assert not task.balance.centre.value.any()
 
 
 def test_loss_in_training_moves_only_after_the_step() -> None:
@@ -60,7 +60,7 @@ def test_loss_in_training_moves_only_after_the_step() -> None:
     task.loss(batch(task), 0.5)
     assert all(torch.equal(x, before[k]) for k, x in task.state_dict().items())
     task.after_step(0.5)
-    assert task.centre.value.any()
+    assert task.balance.centre.value.any()
 
 
 @pytest.mark.parametrize("name", ["simclr", "mae", "dino"])
@@ -74,6 +74,17 @@ def test_coupling_of_samples_is_told_truly(name: str) -> None:
     halves = torch.stack([_gradient(task, half) for half in seen.split(4)]).mean(0)
     same = torch.allclose(whole, halves, rtol=1e-5, atol=1e-9)
     assert same != task.couples_samples
+
+
+@pytest.mark.parametrize("options", [{"norm_head": True}, {"balance": "sinkhorn"}])
+def test_dino_tells_that_options_of_its_targets_couple_samples(options: dict[str, Any]) -> None:
+    task = method("dino", **options).double().train()
+    assert task.couples_samples
+    assert not method("dino").couples_samples
+    seen = batch(task, 8, dtype=torch.float64)
+    whole = _gradient(task, seen)
+    halves = torch.stack([_gradient(task, half) for half in seen.split(4)]).mean(0)
+    assert (whole - halves).norm() / whole.norm() > 0.01
 
 
 def test_a_samples_loss_does_not_depend_on_its_company() -> None:
@@ -91,7 +102,7 @@ def test_accumulated_batches_move_the_centre_as_one() -> None:
         for part in batch(task, 8).split(size):
             task.loss(part, 0.5)
         task.after_step(0.5)
-        centres.append(task.centre.value)
+        centres.append(task.balance.centre.value)
     torch.testing.assert_close(*centres)
 
 

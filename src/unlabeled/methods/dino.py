@@ -5,8 +5,9 @@ arXiv:2104.14294.
 
 Departures: fewer prototypes and local crops, for small data (the authors': out_dim=65536
 num_local=8 hidden_dim=2048); gradients are clipped together, not per parameter. The teacher's
-BatchNorms, where an encoder has any, follow the authors' code: in training they use and collect
-the statistics of what the teacher sees; they are not averaged from the student's.
+BatchNorms, where an encoder or the head (`norm_head`) has any, follow the authors' code: in
+training they use and collect the statistics of what the teacher sees; they are not averaged from
+the student's. `balance=sinkhorn` takes DINOv2's (arXiv:2304.07193) balanced targets.
 
 The centre moves in `after_step`, from the teacher's scores that it adds up in training.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,9 +26,9 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_tiles
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.centre import Centre
+from unlabeled.nn.centre import Balance
 from unlabeled.nn.crops import multi_crop
-from unlabeled.nn.distill import distill, sharpen
+from unlabeled.nn.distill import distill
 from unlabeled.nn.ema import ema_update, frozen_copy
 from unlabeled.nn.groups import hold
 from unlabeled.nn.heads import PrototypeHead
@@ -56,7 +57,9 @@ class DINO(Method):
         out_dim: int = Field(2048, gt=1, description="prototypes; 65536 for a million images")
         hidden_dim: int = Field(512, gt=0, description="width inside the head")
         bottleneck_dim: int = Field(256, gt=0, description="width that meets the prototypes")
+        norm_head: bool = Field(False, description="BatchNorm in the head; couples samples")
         learn_norms: bool = Field(False, description="let the lengths of prototypes be learned")
+        balance: Literal["centre", "sinkhorn"] = Field("centre", description="of prototypes")
         frozen_last: float = Field(
             0.01, ge=0, le=1, description="share of the run in which prototypes stay"
         )
@@ -83,9 +86,11 @@ class DINO(Method):
             config.bottleneck_dim,
             config.out_dim,
             learn_norms=config.learn_norms,
+            norm=config.norm_head,
         )
         self.teacher, self.teacher_head = frozen_copy(encoder), frozen_copy(self.head)
-        self.centre = Centre(config.out_dim, config.centre_momentum)
+        self.balance = Balance(config.out_dim, config.balance, config.centre_momentum)
+        self.couples_samples = config.norm_head or config.balance == "sinkhorn"  # type: ignore[misc]
 
     def views(self) -> dict[str, View]:
         """Return two large crops, distorted unlike each other, and small ones."""
@@ -101,15 +106,14 @@ class DINO(Method):
         temperature = ramp(
             c.first_temperature, c.teacher_temperature, progress, c.temperature_warmup
         )
-        targets = sharpen(heard.unflatten(0, (2, size)), self.centre.value, temperature)
+        targets = self.balance(heard, temperature).unflatten(0, (2, size))
         found = distill(targets, scores, c.temperature)
-        self.centre.hear(heard)
         return Loss(found.loss, found.parts())
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
         """Move the centre by what all ranks heard, and the teacher by what was learned."""
-        self.centre.move()
+        self.balance.move()
         momentum = cosine(self.config.momentum, 1.0, progress)
         ema_update(self.teacher, self.encoder, momentum)
         ema_update(self.teacher_head, self.head, momentum)

@@ -98,6 +98,7 @@ class PrototypeHead(nn.Module):
         num_prototypes: K.
         num_layers: linear layers before the prototypes, >= 1.
         learn_norms: see `Prototypes`.
+        norm: whether BatchNorm stands before each GELU (the authors' ``use_bn_in_head``).
     """
 
     def __init__(
@@ -108,17 +109,20 @@ class PrototypeHead(nn.Module):
         num_prototypes: int,
         num_layers: int = 3,
         learn_norms: bool = False,
+        norm: bool = False,
     ) -> None:
         super().__init__()
-        widths = [dim, *[hidden_dim] * (num_layers - 1), bottleneck_dim]
         layers: list[nn.Module] = []
-        for wide, narrow in pairwise(widths):
-            layers += [nn.Linear(wide, narrow), nn.GELU()]
-        self.mlp = nn.Sequential(*layers[:-1])
+        for wide, narrow in pairwise([dim, *[hidden_dim] * (num_layers - 1)]):
+            layers.append(nn.Linear(wide, narrow, bias=not norm))
+            layers += [nn.BatchNorm1d(narrow), nn.GELU()] if norm else [nn.GELU()]
+        last = nn.Linear(hidden_dim if num_layers > 1 else dim, bottleneck_dim)
+        self.mlp = nn.Sequential(*layers, last)
         for layer in self.mlp:
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         self.prototypes = Prototypes(bottleneck_dim, num_prototypes, learn_norms)
 
     def forward(self, x: Tensor) -> Tensor:
