@@ -50,6 +50,15 @@ Arms = Annotated[
     ),
 ]
 
+Reuse = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN",
+        help="Another run on the same data, evaluated: take over its rows from scratch, "
+        "untrained and plain, where all they depend on is equal.",
+    ),
+]
+
 Test = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
@@ -77,6 +86,7 @@ def evaluate(
     against: Against = None,
     task: Task = None,
     arms: Arms = None,
+    reuse: Reuse = None,
 ) -> None:
     """Say with a few labels whether it helped.
 
@@ -104,6 +114,7 @@ def evaluate(
         label_column=label_column,
         minutes=minutes,
         seed=seed,
+        reuse=None if reuse is None else checks.run(reuse),
     )
     show.next_commands(
         [
@@ -118,12 +129,13 @@ def _flag(labels: str | None) -> str:
     return "" if labels is None else f" --labels {labels}"
 
 
-def judge(folder: Path, labels: str | None, **options: Any) -> None:
+def judge(folder: Path, labels: str | None, *, reuse: Path | None = None, **options: Any) -> None:
     """Evaluate a run and print its table and verdict."""
     from unlabeled.runs import Run
     from unlabeled.transfer.evaluate import evaluate as measure
 
-    measure(Run.open(folder), labels, console=show.console(), **options)
+    other = None if reuse is None else Run.open(reuse)
+    measure(Run.open(folder), labels, console=show.console(), reuse=other, **options)
 
 
 def _arms(text: str) -> list[str]:

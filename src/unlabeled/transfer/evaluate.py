@@ -16,6 +16,7 @@ from unlabeled import kinds
 from unlabeled.journal import write_json
 from unlabeled.runs import Lock
 from unlabeled.transfer import (
+    borrow,
     clusters,
     label_curve,
     public,
@@ -58,6 +59,7 @@ def evaluate(
     against: Sequence[str] = (),
     minutes: float | None = None,
     task: str | None = None,
+    reuse: Run | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Compare what few labels give with the encoder, without it, and with plain features.
@@ -79,6 +81,8 @@ def evaluate(
             local cache (see `public.resolve`).
         minutes: after which no further network is trained; None is no limit.
         task: ``single``, ``multi`` or ``regression`` (``ordinal``); None finds it from the labels.
+        reuse: another run on the same data, from whose study arms that no pre-training changes
+            (from scratch, untrained, plain) are taken over if all they depend on is equal.
         console: where the table is printed; None prints nothing.
 
     Raises:
@@ -98,7 +102,9 @@ def evaluate(
     found, frozen = roster.readings(run, material, quick, seed)
     chosen = roster.chosen(found, arms) | roster.of_public(weights, material)
     grid = _grid(material, counts, quick)
-    results = _made(run, material, chosen, frozen, grid, draws, seed, quick, minutes, console)
+    results = _made(
+        run, material, chosen, frozen, grid, draws, seed, quick, minutes, console, reuse
+    )
     results["seconds"] = round(time.monotonic() - started, 1)
     write_json(run.folder / "evaluate" / RESULTS, results)
     if console is not None:
@@ -117,6 +123,7 @@ def _made(
     quick: bool,
     minutes: float | None,
     console: Console | None,
+    reuse: Run | None,
 ) -> dict[str, Any]:
     """Make the rows that are missing, alone in the folder, and return what they say."""
     kept = {name: part for name, part in frozen.items() if name in chosen}
@@ -126,12 +133,21 @@ def _made(
             material, chosen, grid, draws, seed,
             targets.METRICS.get(material.task)
             or headline(material.y_test, len(material.classes)),
-            Store(run.folder / "evaluate", _key(run, material, quick, seed)),
-            minutes, _teller(console),
+            _store(run, material, quick, seed, reuse), minutes, _teller(console),
         )  # fmt: skip
         return _results(study, study.run(), quick, _without_labels(run, material, kept))
     finally:
         lock.release()
+
+
+def _store(run: Run, material: Material, quick: bool, seed: int, reuse: Run | None) -> Store:
+    """Open the rows that are kept, with those that another study has for us."""
+    store = Store(run.folder / "evaluate", _key(run, material, quick, seed))
+    mine = borrow.facts(run, material, roster.search_of(run, quick), (ROWS, quick, seed))
+    if reuse is not None:
+        borrow.take(store, mine, reuse.folder)
+    material.notes.extend(borrow.said(store, mine))
+    return store
 
 
 def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list[int]:

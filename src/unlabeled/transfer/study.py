@@ -48,6 +48,12 @@ class Store:
                 guess = np.load(path, allow_pickle=False)
                 self.guesses[row.key] = guess if guess.dtype.kind == "f" else guess.astype(np.int64)
 
+    @classmethod
+    def opened(cls, folder: Path) -> Store:
+        """Return the rows that a folder holds, whatever they depend on."""
+        lines = read_lines(folder / ROWS)
+        return cls(folder, str(lines[0].get("key")) if lines else "")
+
     def _path(self, key: tuple[str, int, int]) -> Path:
         return self.folder / GUESSES / f"{key[0]}-{key[1]}-{key[2]}.npy"
 
