@@ -81,8 +81,7 @@ def evaluate(
             local cache (see `public.resolve`).
         minutes: after which no further network is trained; None is no limit.
         task: ``single``, ``multi`` or ``regression`` (``ordinal``); None finds it from the labels.
-        reuse: another run on the same data, from whose study arms that no pre-training changes
-            (from scratch, untrained, plain) are taken over if all they depend on is equal.
+        reuse: an evaluated run on the same data; its rows that hold here too are taken over.
         console: where the table is printed; None prints nothing.
 
     Raises:
@@ -105,7 +104,14 @@ def evaluate(
     results = _made(
         run, material, chosen, frozen, grid, draws, seed, quick, minutes, console, reuse
     )
-    results["seconds"] = round(time.monotonic() - started, 1)
+    return _finished(run, results, time.monotonic() - started, console)
+
+
+def _finished(
+    run: Run, results: dict[str, Any], seconds: float, console: Console | None
+) -> dict[str, Any]:
+    """Write and show what a study says."""
+    results["seconds"] = round(seconds, 1)
     write_json(run.folder / "evaluate" / RESULTS, results)
     if console is not None:
         _show(console, results)
