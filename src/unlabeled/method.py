@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from unlabeled.types import Batch, Loss, View
 
-Need = Literal["feature", "tokens", "causal", "bidirectional", "decoder", "waves"]
+Need = Literal["feature", "tokens", "causal", "bidirectional", "two streams", "decoder", "waves"]
+Scored = Literal["", "text", "hidden", "permuted", "replaced", "rebuilt", "paired"]
 
 
 class MethodConfig(BaseModel):
@@ -35,15 +36,17 @@ class Method(nn.Module):
         modalities: the kinds of data that it fits, the one it was made for first; what fits
             images also fits spectrograms of recordings.
         needs: what it asks of an encoder: ``feature`` (any encoder), ``tokens`` (blocks run on
-            any subset of tokens: a transformer), ``causal`` or ``bidirectional`` attention.
+            any subset of tokens: a transformer), ``causal`` or ``bidirectional`` attention,
+            ``two streams`` of it (XLNet), a ``decoder``, ``waves`` (reads samples).
         class_token: whether its loss shapes a transformer's class token, so that features are
             read from it; otherwise they are the mean of the patches.
         couples_samples: whether the loss of a sample depends on the others in the batch, so
             that accumulating gradients over micro-batches would change the method.
         synchronised: whether BatchNorm uses the samples of all ranks, as it would on one.
         scored: what the figures of `scores`, if there is one, are of: ``text`` (every token given
-            those before it), ``hidden`` (tokens given both sides), ``replaced`` (whether tokens
-            are the originals), ``rebuilt`` (what a decoder writes given a spoiled text).
+            those before it), ``hidden`` (tokens given both sides), ``permuted`` (tokens given some
+            of both sides), ``replaced`` (whether tokens are the originals), ``rebuilt`` (what a
+            decoder writes given a spoiled text), ``paired`` (how two segments belong together).
         recipe: what the method's paper says of the optimiser, as `OptimConfig` values.
     """
 
@@ -53,7 +56,7 @@ class Method(nn.Module):
     class_token: ClassVar[bool] = False
     couples_samples: ClassVar[bool] = False
     synchronised: ClassVar[bool] = True
-    scored: ClassVar[Literal["", "text", "hidden", "replaced", "rebuilt"]] = ""
+    scored: ClassVar[Scored] = ""
     recipe: ClassVar[Mapping[str, Any]] = {}
 
     encoder: nn.Module

@@ -210,3 +210,29 @@ def test_wrong_tokenizers_and_stacks_are_refused(corpus: Any, bpe: Any) -> None:
     text.mask_id = None
     with pytest.raises(ConfigError, match="needs a mask token"):
         method_of("bart", STACKS[1], text)
+
+
+def test_ul2_draws_seven_denoisers_and_loses_nothing(corpus: Any) -> None:
+    """Table 1 of the paper: modes, shares of noise, and spans of 64 on long documents."""
+    from collections import defaultdict
+
+    _, _, text, _ = corpus
+    method = method_of("ul2", "hf:t5-1x32h2", text)
+    ids = np.arange(1000, 1400)
+    marks = {int(number): mode for mode, number in method.modes.items()}
+    assert not set(marks) & set(method.sentinels.tolist())
+    shares, counts = defaultdict(list), defaultdict(int)
+    for seed in range(700):
+        source, target = method.corrupt(ids, np.random.default_rng(seed))
+        mode, source = marks[int(source[0])], source[1:]
+        hidden = target[target >= 1000]
+        assert sorted([*source[source >= 1000], *hidden]) == ids.tolist()
+        if mode == "S":
+            assert hidden.tolist() == ids[300:].tolist()
+        counts[mode] += 1
+        shares[mode].append(round(len(hidden) / 400, 2))
+    assert counts["R"] / 700 == pytest.approx(2 / 7, abs=0.06)
+    assert counts["S"] / 700 == pytest.approx(1 / 7, abs=0.05)
+    assert set(shares["R"]) == {0.15}
+    assert set(shares["S"]) == {0.25}
+    assert set(shares["X"]) == {0.15, 0.5}

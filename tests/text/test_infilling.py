@@ -168,12 +168,12 @@ def test_simcse_is_the_cross_entropy_of_two_dropouts(wordpiece: Any) -> None:
     assert torch.equal(state, torch.get_rng_state())
     assert loss.total.item() == method.loss(batch, 0.0).total.item()
     x = batch["plain"][0][:, :2]
-    one = method._features(x)
-    two = method._features(x)
+    one = method.encoder.longest(x)
+    two = method.encoder.longest(x)
     assert not torch.allclose(one, two)  # dropout is on
     method.eval()
-    features = method._features(x)
-    torch.testing.assert_close(features, method._features(x))
+    features = method.encoder.longest(x)
+    torch.testing.assert_close(features, method.encoder.longest(x))
     for row, feature in zip(x, features, strict=True):
         sizes = torch.bincount(row[1][row[1] >= 0])
         inside = row[1] == int(sizes.argmax())

@@ -16,7 +16,7 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     """Fill in how text is read and which network learns from it."""
     configs.check_section("modality", chooser.tree.get("modality", {}), configs.TextConfig)
     needs = catalogue.describe(method).needs
-    pieces = needs in ("bidirectional", "feature")
+    pieces = needs in ("bidirectional", "feature", "two streams")
     if not _second_stage(chooser, method):
         chooser.choose(
             "modality", "tokenizer", "wordpiece" if pieces else "bpe",
@@ -34,10 +34,10 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     chooser.choose("encoder", "name", stack, "fits minutes on a CPU")
 
 
-NEEDED = {"causal": "hf:gpt2-mini", "decoder": "hf:t5-mini"}
+NEEDED = {"causal": "hf:gpt2-mini", "decoder": "hf:t5-mini", "two streams": "hf:xlnet-mini"}
 STACKS = {"bart": "hf:bart-mini"}
 LENGTHS = {"t5": (141, "by T5's rule, 128 when spans of it are sentinels")}
-SECOND = ("simcse", "tsdae")
+SECOND = ("simcse", "ct", "tsdae")
 
 
 def _second_stage(chooser: Chooser, method: str) -> bool:
@@ -63,7 +63,7 @@ def _special(chooser: Chooser, method: str, options: Mapping[str, Any]) -> None:
     """Choose the special tokens that a method needs."""
     if method == "gpt" and options.get("middle"):
         chooser.choose("modality", "infill", True, "marks the parts of a text")
-    if method == "t5":
+    if method in ("t5", "ul2"):
         chooser.choose("modality", "edge", "after", "as T5's")
         chooser.choose("modality", "sentinels", 100, "as T5's; each stands for a hidden span")
     elif method == "bart":

@@ -8,7 +8,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from unlabeled.encoders import decoders
+from unlabeled.encoders import decoders, relative
 from unlabeled.errors import ConfigError
 from unlabeled.nn.attention import Layout
 
@@ -28,13 +28,21 @@ FAMILIES = {
     "electra": Family("ElectraConfig", "ElectraModel", "ElectraForMaskedLM"),
     "gpt2": Family("GPT2Config", "GPT2Model", "GPT2LMHeadModel"),
     "llama": Family("LlamaConfig", "LlamaModel", "LlamaForCausalLM"),
+    "qwen2": Family("Qwen2Config", "Qwen2Model", "Qwen2ForCausalLM"),
     "qwen3": Family("Qwen3Config", "Qwen3Model", "Qwen3ForCausalLM"),
+    "deberta-v2": Family("DebertaV2Config", "DebertaV2Model", "DebertaV2ForMaskedLM"),
+    "xlnet": Family("XLNetConfig", "XLNetModel", "XLNetLMHeadModel"),
     "t5": Family("T5Config", "T5Model", "T5ForConditionalGeneration"),
     "bart": Family("BartConfig", "BartModel", "BartForConditionalGeneration"),
 }
 DECODING = frozenset({"t5", "bart"})
 """Families of an encoder and a decoder; features are the encoder's."""
-CAUSAL = frozenset({"gpt2", "llama", "qwen3"})
+_OF_LLAMA = frozenset({"llama", "qwen2", "qwen3"})
+_MADE_ELSEWHERE = {
+    **dict.fromkeys(DECODING, decoders.fresh),
+    **dict.fromkeys(relative.RELATIVE, relative.fresh),
+}
+CAUSAL = frozenset({"gpt2", *_OF_LLAMA})
 LEARNED = frozenset({"bert", "roberta", "electra", "gpt2", "bart"})
 """Families with a table of positions."""
 _OF_BERT = frozenset({"bert", "roberta", "electra"})
@@ -55,8 +63,8 @@ def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, len
     Matrices that write into the residual stream of a causal model start at 0.02/sqrt(2 layers)
     (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3).
     """
-    if family in DECODING:
-        return decoders.fresh(family, layers, width, heads, vocab_size, length)
+    if family in _MADE_ELSEWHERE:
+        return _MADE_ELSEWHERE[family](family, layers, width, heads, vocab_size, length)
     names = FAMILIES[family]
     options: dict[str, Any] = {
         "vocab_size": vocab_size,
@@ -73,20 +81,20 @@ def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, len
         options |= {"intermediate_size": 4 * width}
     elif family == "gpt2":  # the same function as the default, in one kernel instead of eight
         options |= {"activation_function": "gelu_pytorch_tanh"}
-    elif family in ("modernbert", "llama", "qwen3"):  # gated: two thirds of 4 x width, in whole 32s
+    elif family == "modernbert" or family in _OF_LLAMA:  # gated: 2/3 of 4 x width, in whole 32s
         options |= {"intermediate_size": 32 * -(-8 * width // 96)}
     if family == "electra":  # as its small model: tokens are looked up in a narrower table
         options |= {"embedding_size": min(width, 128)}
     elif family == "roberta":  # positions are counted from the padding's id
         options |= {"pad_token_id": 1, "max_position_embeddings": length + 2, "type_vocab_size": 1}
-    elif family == "qwen3":
+    elif family in ("qwen2", "qwen3"):
         options |= {"num_key_value_heads": heads, "head_dim": width // heads}
     elif family == "modernbert":
         options |= {"cls_token_id": None, "sep_token_id": None}
     config = getattr(transformers, names.config)(**options)
     drop_nothing(config)
     model = getattr(transformers, names.bare)(config, **POOLERLESS.get(family, {}))
-    if family in ("llama", "qwen3"):
+    if family in _OF_LLAMA:
         _scale_residuals(model, layers)
     return model
 
@@ -134,6 +142,8 @@ def lookup(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
         found = model.embeddings(input_ids=ids)
     elif kind in DECODING:
         found = decoders.embed(model.encoder, ids, positions)
+    elif kind in relative.RELATIVE:
+        found = relative.lookup(model, ids)
     else:
         found = model.embed_tokens(ids)
     return found
@@ -178,6 +188,9 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
     if kind in DECODING:
         x = decoders.encode(model, x, layout)
         return x if where is None else _at(x, where)
+    if kind in relative.RELATIVE:
+        x = relative.blocks(model, x, layout)
+        return x if where is None else _at(x, where)
     options: dict[str, Any] = {"layout": layout}
     stack = _stack(model)
     if kind in _OF_BERT and torch.is_autocast_enabled(x.device.type):
@@ -188,7 +201,7 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
     if kind == "modernbert":
         names = set(model.config.layer_types)
         turns = {name: model.rotary_emb(x, layout.positions, name) for name in names}
-    elif kind in ("llama", "qwen3"):
+    elif kind in _OF_LLAMA:
         options["position_embeddings"] = model.rotary_emb(x, layout.positions)
     for layer in stack[:-1] if where is not None else stack:
         if turns:
@@ -202,7 +215,7 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
     return torch.as_tensor(getattr(model, norm)(x)) if norm else x
 
 
-_NORMS = {"gpt2": "ln_f", "modernbert": "final_norm", "llama": "norm", "qwen3": "norm"}
+_NORMS = {"gpt2": "ln_f", "modernbert": "final_norm", **dict.fromkeys(_OF_LLAMA, "norm")}
 
 
 def _stack(model: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlabeled.encoders import families
+from unlabeled.encoders import families, relative
 from unlabeled.encoders.language import Language
 from unlabeled.nn import attention
 
@@ -33,7 +33,10 @@ class Generator(nn.Module):
         self.model: Any = families.fresh(
             encoder.family, config.num_hidden_layers, width, heads, 2, length
         )
-        self.model.set_attn_implementation(attention.NAME)
+        if encoder.family in relative.RELATIVE:
+            self.model.word_embedding = nn.Identity()  # as XLNet calls it
+        else:
+            self.model.set_attn_implementation(attention.NAME)
         self.model.embeddings = nn.Identity()
         self.model.embeddings_project = None
         table = encoder.model.get_input_embeddings().weight

@@ -1,7 +1,8 @@
 """Encoders of text from transformers, by family and size, through embed, blocks and pool.
 
 ``hf:bert-mini``, ``hf:gpt2-4x128h4`` (layers x width, heads): families bert, roberta, electra,
-modernbert, gpt2, llama, qwen3, t5 and bart (layers on each side). Weights are fresh or from a
+deberta-v2 (as version 3), modernbert, xlnet, gpt2, llama, qwen2, qwen3, t5 and bart (layers on each
+side). Weights are fresh or from a
 local folder; nothing is downloaded. Folders are the library's own: `AutoModel` and, with the head
 of a method, `AutoModelForMaskedLM`, `AutoModelForCausalLM` or `AutoModelForSeq2SeqLM` open them.
 """
@@ -22,7 +23,7 @@ import transformers
 from torch import Tensor
 
 from unlabeled.config import EncoderConfig, TextConfig
-from unlabeled.encoders import decoders, families
+from unlabeled.encoders import decoders, families, relative
 from unlabeled.encoders.base import Encoder
 from unlabeled.encoders.families import CAUSAL, FAMILIES
 from unlabeled.errors import ConfigError, UsageError, nearest
@@ -60,11 +61,14 @@ class Language(Encoder):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        attention.register()
-        model.set_attn_implementation(attention.NAME)
         self.model = model
         config = model.config
         self.family = str(config.model_type)
+        if self.family in relative.RELATIVE:
+            relative.rest(model)
+        else:
+            attention.register()
+            model.set_attn_implementation(attention.NAME)
         self.dim = int(config.hidden_size)
         self.name = f"hf:{self.family}-{config.num_hidden_layers}x{self.dim}"
         self.causal = self.family in CAUSAL
@@ -84,15 +88,16 @@ class Language(Encoder):
     def embed(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Turn rows of ids into tokens with their positions, (B, T, D)."""
         layout = layout or self.layout(x)
-        longest = x.shape[-1]
+        longest, positions = x.shape[-1], layout.positions
         if self.max_length is not None and longest > self.max_length:
-            longest = int(layout.positions.max()) + 1
+            positions = positions.masked_fill(~layout.real, 0)  # padding may be longer than all
+            longest = int(positions.max()) + 1
         if self.max_length is not None and longest > self.max_length:
             raise UsageError(
                 f"A document of {longest} tokens is too long for {self.name}, which has "
                 f"{self.max_length} positions. Cut documents to modality.length={self.max_length}."
             )
-        return families.embed(self.model, x[:, 0], layout.positions)
+        return families.embed(self.model, x[:, 0], positions)
 
     def lookup(self, x: Tensor, layout: Layout) -> Tensor:
         """Return the embeddings of tokens before they get the stack's width, (B, T, E)."""
@@ -125,6 +130,17 @@ class Language(Encoder):
         layout = replace(self.layout(x), prefix=prefix, _made={})
         return self.blocks(self.embed(x, layout), layout)
 
+    def permuted(self, x: Tensor, unseen: Tensor, places: Tensor) -> Tensor:
+        """Return what stands at places that do not see themselves, (B, S, D); XLNet alone.
+
+        Args:
+            x: (B, 2 or more, T).
+            unseen: (B, T, T) bool, which tokens (last) a place must not see.
+            places: (B, S) where tokens are guessed, -1 for none.
+        """
+        layout = self.layout(x)
+        return relative.two_streams(self.model, self.embed(x, layout), layout, unseen, places)
+
     def tokens_at(self, x: Tensor, where: Tensor) -> Tensor:
         """Return contextual tokens at some places only, (S, D), which costs less.
 
@@ -155,6 +171,11 @@ class Language(Encoder):
         inside = (x[:, 1, None] == numbers[:, None]).to(tokens.dtype)  # (B, M, T)
         count = inside.sum(-1)
         return (inside @ tokens) / count.clamp(min=1)[..., None], count
+
+    def longest(self, x: Tensor) -> Tensor:
+        """Return the feature of the longest document in each row, (B, D)."""
+        features, sizes = self.by_document(x)
+        return features[torch.arange(len(x), device=x.device), sizes.argmax(1)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the feature of rows, (B, D)."""
@@ -233,7 +254,7 @@ def parse(name: str) -> tuple[str, int, int, int]:
     >>> parse("hf:bert-mini"), parse("hf:gpt2-4x128h4")
     (('bert', 4, 256, 4), ('gpt2', 4, 128, 4))
     """
-    family, _, size = name.removeprefix("hf:").partition("-")
+    family, _, size = name.removeprefix("hf:").rpartition("-")
     shape = re.fullmatch(r"(\d+)x(\d+)(?:h(\d+))?", size)
     if family not in FAMILIES or (size not in SIZES and shape is None):
         known = [f"hf:{f}-{s}" for f in FAMILIES for s in SIZES]

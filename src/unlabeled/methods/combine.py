@@ -72,6 +72,9 @@ class Combine(Method):
             task.synchronised for task in tasks.values()
         )
         self.shown, self.named = _views(tasks)
+        first = tasks[config.tasks[0]]
+        self.scored = first.scored  # type: ignore[misc]
+        self.special_ids: tuple[int, ...] = getattr(first, "special_ids", ())
 
     def views(self) -> dict[str, View]:
         """Return the views of all tasks, each once."""
@@ -86,6 +89,8 @@ class Combine(Method):
             total, found = task.loss(Batch(views, batch.keys, batch.names), progress)
             totals.append(weight * total)
             parts[f"{name}_loss"] = total.detach()
+            if self.scored and name == self.config.tasks[0]:  # what health compares with chance
+                parts["nats"] = found.get("nats", total.detach())
             for part, value in found.items():
                 parts[f"{name}_{part}"] = value
                 if part in _LEAST:
@@ -97,6 +102,13 @@ class Combine(Method):
     def _with_prototypes(self) -> str | None:
         found = [name for name, task in self.tasks.items() if task.num_prototypes() is not None]
         return found[0] if found else None
+
+    def scores(self, batch: Batch) -> Any:
+        """Return what held-out targets cost the first task, if it scores any."""
+        name = self.config.tasks[0]
+        task: Any = self.tasks[name]
+        views = {kind: batch[there] for kind, there in self.named[name].items()}
+        return task.scores(Batch(views, batch.keys, batch.names))
 
     def after_step(self, progress: float) -> None:
         """Let each task move what it moves."""

@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from unlabeled.encoders.base import Encoder
 from unlabeled.encoders.families import set_dropout
@@ -63,19 +62,12 @@ class SimCSE(Method):
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the mean cross-entropy of finding each text's other half, in nats."""
         x = batch["plain"][0][:, :2]
+        library: Any = self.encoder
         with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
             torch.manual_seed(mix(*batch.keys.tolist()) >> 1)
-            one, two = self._features(x), self._features(x)  # (B, D) each
+            one, two = library.longest(x), library.longest(x)  # (B, D) each
         total, found = batch_nce(one, two, self.config.temperature)
         return Loss(total, {"found": found, **projected(one)})
-
-    def _features(self, x: Tensor) -> Tensor:
-        """Return the feature of the longest document in each row, (B, D)."""
-        library: Any = self.encoder
-        features, sizes = library.by_document(x)
-        longest = sizes.argmax(1)
-        found: Tensor = features[torch.arange(len(x), device=x.device), longest]
-        return found
 
     def chance(self, batch_size: int) -> float:
         """Return ln B: every text is as likely."""

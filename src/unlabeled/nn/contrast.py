@@ -128,6 +128,29 @@ def batch_nce(query: Tensor, keys: Tensor, temperature: float) -> tuple[Tensor, 
     return F.cross_entropy(logits, own), found
 
 
+def both_ways(one: Tensor, two: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy of finding each row's partner, from the ones and from the twos.
+
+    The in-batch form of contrastive tension (Carlsson et al. 2021), as of CLIP
+    (arXiv:2103.00020): cosines times a scale that may be learned. Rows of all ranks are
+    candidates, with gradient.
+
+    Args:
+        one: (B, D) on this rank, any scale.
+        two: (B, D) on this rank, row for row the same samples.
+        scale: scalar > 0, what cosines are multiplied by.
+
+    Returns:
+        The loss, a scalar in nats, ln B (over all ranks) for unrelated rows; and, detached, the
+        share of ones whose nearest two is their own.
+    """
+    first = _similarities(one, gather_rows(full(two)), 1.0) * scale  # (B, B of all ranks)
+    second = _similarities(two, gather_rows(full(one)), 1.0) * scale
+    own = torch.arange(len(one), device=first.device) + rank() * len(one)
+    found = (first.detach().argmax(1) == own).float().mean()
+    return (F.cross_entropy(first, own) + F.cross_entropy(second, own)) / 2, found
+
+
 def _similarities(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Return cosine similarities over the temperature, in fp32 or wider, (B, K)."""
     if query.shape[-1] != keys.shape[-1]:

@@ -62,18 +62,18 @@ def make(x: Tensor, keys: Tensor, change: Change, edges: Edges) -> Pairs:
     rows = [
         [
             (number, *_pair(ids, opened, change, edges, rng.generator(rng.mix(key, number))))
-            for number, ids, opened in _documents(row, edges)
+            for number, ids, opened in documents(row, edges)
         ]
         for row, key in zip(x[:, :2].cpu().numpy(), keys.tolist(), strict=True)
     ]
-    source = _packed([[(n, s) for n, s, _ in row] for row in rows], edges.padding)
+    source = packed([[(n, s) for n, s, _ in row] for row in rows], edges.padding)
     written = [[(n, t) for n, _, t in row] for row in rows]
     read = [[(n, np.append(edges.start, t[:-1])) for n, t in row] for row in written]
-    inputs, targets = _packed(read, edges.padding), _packed(written, -1)[:, 0]
+    inputs, targets = packed(read, edges.padding), packed(written, -1)[:, 0]
     return Pairs(source.to(x.device), inputs.to(x.device), targets.to(x.device))
 
 
-def _documents(row: Ids, edges: Edges) -> Iterator[tuple[int, Ids, bool]]:
+def documents(row: Ids, edges: Edges) -> Iterator[tuple[int, Ids, bool]]:
     """Yield number, tokens and whether it begins here, of each document with text in a row."""
     ids, numbers = row
     for number in range(int(numbers.max()) + 1):
@@ -93,7 +93,7 @@ def _pair(
     return np.concatenate([opens, source, [edges.end]]), np.append(target, edges.end)
 
 
-def _packed(rows: Sequence[Sequence[tuple[int, Ids]]], padding: int) -> Tensor:
+def packed(rows: Sequence[Sequence[tuple[int, Ids]]], padding: int) -> Tensor:
     """Lay documents one after the other, (B, 2, longest)."""
     width = max([1, *(sum(len(ids) for _, ids in row) for row in rows)])
     found = np.full((len(rows), 2, width), -1, np.int64)

@@ -49,7 +49,10 @@ HEADS = {
     "electra": ("generator_predictions", "generator_lm_head"),
     "gpt2": ("lm_head",),
     "llama": ("lm_head",),
+    "qwen2": ("lm_head",),
     "qwen3": ("lm_head",),
+    "deberta-v2": ("cls",),
+    "xlnet": ("lm_loss",),
     "t5": ("lm_head",),
     "bart": ("lm_head",),
 }

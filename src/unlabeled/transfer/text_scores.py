@@ -101,9 +101,9 @@ def _summary(
     bytes_seen = rows.num_bytes * min(1.0, count * rows.length / max(rows.num_tokens, 1))
     if method.scored == "text":
         found["bits_per_byte"] = sums[0] / math.log(2) / max(bytes_seen, 1)
-    elif method.scored in ("hidden", "rebuilt"):
+    elif method.scored in ("hidden", "permuted", "rebuilt"):
         ordinary = rows.num_tokens - _num_special(method, rows)
-        name = {"hidden": "pseudo", "rebuilt": "rebuilt"}[method.scored]
+        name = {"rebuilt": "rebuilt"}.get(method.scored, "pseudo")
         found[f"{name}_bits_per_byte"] = nats * ordinary / math.log(2) / max(rows.num_bytes, 1)
     return found
 
@@ -161,8 +161,15 @@ def _words(scored: str, found: dict[str, Any]) -> str:
             f"{found['caught']:.1%} of them were caught and {found['accused']:.1%} of the others "
             f"accused ({found['nats_per_token']:.3f} nats each)."
         )
-    what = "hidden tokens guessed" if scored == "hidden" else "tokens written right"
     return (
-        f"Held-out text: {found['accuracy']:.1%} of {what}, "
+        f"Held-out text: {found['accuracy']:.1%} of {_WHAT[scored]}, "
         f"{found['nats_per_token']:.3f} nats each."
     )
+
+
+_WHAT = {
+    "hidden": "hidden tokens guessed",
+    "permuted": "tokens guessed in a random order",
+    "rebuilt": "tokens written right",
+    "paired": "pairs of segments told right (half is chance)",
+}
