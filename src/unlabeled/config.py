@@ -27,7 +27,7 @@ class DataConfig(_Frozen):
     """Which samples are pre-trained on."""
 
     path: str = Field(description="folder, file (parquet, csv, jsonl, txt list) or hf://dataset")
-    kind: Literal["image", "text", "audio"] = Field(description="what the samples are")
+    kind: Literal["image", "text", "audio", "series"] = Field(description="what the samples are")
     column: str | None = Field(None, description="column of a table that holds the samples")
     held_out: float = Field(
         0.05, ge=0, lt=1, description="share of samples kept out of pre-training"
@@ -36,6 +36,9 @@ class DataConfig(_Frozen):
         0.01, ge=0, le=1, description="share of unreadable samples above which a run fails"
     )
     deduplicate: bool = Field(True, description="drop exact duplicates before the split")
+    window: int | None = Field(
+        None, ge=8, description="steps above which an episode is cut into several samples (series)"
+    )
 
 
 class ImageConfig(_Frozen):
@@ -84,6 +87,23 @@ class AudioConfig(_Frozen):
     scale: Literal["kaldi", "slaney"] = Field("kaldi", description="Kaldi's bands or librosa's")
     mean: float = Field(-4.27, ge=-50, le=50, description="of log-mel values over all recordings")
     std: float = Field(4.57, gt=0, description="of the same; values are divided by twice of it")
+
+
+class SeriesConfig(_Frozen):
+    """How logs are read."""
+
+    observations: tuple[str, ...] = Field((), description="columns of what was measured")
+    actions: tuple[str, ...] = Field((), description="columns of what was done")
+    mean: tuple[float, ...] = Field((), description="of each column, observations first")
+    std: tuple[float, ...] = Field((), description="of each column, > 0; 1 for one that is constant")
+    change: tuple[float, ...] = Field(
+        (), description="deviation of each column's change from step to step, > 0"
+    )
+    length: int = Field(256, ge=4, le=65536, description="steps that an encoder sees")
+    shortest: int = Field(8, ge=2, description="shorter samples are refused, in steps")
+    missing: float = Field(
+        0.5, ge=0, lt=1, description="share of missing numbers above which a sample is refused"
+    )
 
 
 class EncoderConfig(_Frozen):
@@ -149,7 +169,7 @@ class RunConfig(_Frozen):
 
     format: Literal[1] = 1
     data: DataConfig
-    modality: ImageConfig | TextConfig | AudioConfig
+    modality: ImageConfig | TextConfig | AudioConfig | SeriesConfig
     encoder: EncoderConfig
     method: dict[str, Any] = Field(description="name and options of the pretext task")
     optim: OptimConfig = OptimConfig()
@@ -160,6 +180,7 @@ MODALITIES: Mapping[str, type[BaseModel]] = {
     "image": ImageConfig,
     "text": TextConfig,
     "audio": AudioConfig,
+    "series": SeriesConfig,
 }
 """Options of the section ``modality``, by kind of data."""
 

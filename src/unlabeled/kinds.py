@@ -31,8 +31,9 @@ class Kind:
         inspection: ``module:Class`` that gathers figures for `inspect`.
         baselines: ``module:function`` that returns plain features to compare with.
         samples: ``module:Class`` that draws pictures for the report.
-        strings: whether items are strings, whose tokens are packed into rows; items of other
-            kinds are encoded bytes, each of which is a sample.
+        strings: whether items are strings, whose tokens are packed into rows.
+        rows: whether items are rows of tables and arrays of numbers; items of other kinds are
+            encoded bytes, each of which is a sample.
     """
 
     plural: str
@@ -49,6 +50,7 @@ class Kind:
     baselines: str
     samples: str
     strings: bool = False
+    rows: bool = False
 
 
 IMAGE = frozenset(
@@ -58,6 +60,7 @@ AUDIO = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".au"}
 )
 TEXT = frozenset({".txt", ".text", ".md", ".rst"})
+SERIES = frozenset({".npz"})
 TABLE = frozenset({".parquet", ".csv", ".tsv", ".jsonl", ".ndjson"})
 _WORDS = ("review", "sentence", "abstract", "message")
 _PATHS = ("file", "path", "file_name", "filename")
@@ -109,10 +112,26 @@ KINDS: Mapping[str, Kind] = {
         baselines="unlabeled.transfer.sound_baselines:for_audio",
         samples="unlabeled.report.sound_samples:SoundSamples",
     ),
+    "series": Kind(
+        plural="logs",
+        files="logs",
+        suffixes=SERIES,
+        columns=(),
+        method=("dynamics", "needs the fewest labels on logs of machines; see docs/results.md"),
+        network="hf:modernbert-2x96h3",
+        modality="unlabeled.modalities.series:Series",
+        encoders="unlabeled.encoders.series",
+        choices="unlabeled.choices.series:choose",
+        look="unlabeled.gauge:logs",
+        inspection="unlabeled.data.log_figures:LogFigures",
+        baselines="unlabeled.transfer.series_baselines:for_series",
+        samples="unlabeled.report.series_samples:SeriesSamples",
+        rows=True,
+    ),
 }  # fmt: skip
 
 NAMES = tuple(KINDS)
-ENCODED = tuple(name for name in NAMES if not KINDS[name].strings)
+ENCODED = tuple(name for name in NAMES if not KINDS[name].strings and not KINDS[name].rows)
 """Kinds whose items are encoded bytes; the first is what bytes hold where nothing speaks."""
 
 
@@ -128,6 +147,11 @@ def listing(word: str = "and") -> str:
 def strings(kind: str) -> bool:
     """Return whether items of a kind are strings, whose tokens are packed into rows."""
     return kind in KINDS and KINDS[kind].strings
+
+
+def rows(kind: str) -> bool:
+    """Return whether items of a kind are rows of numbers."""
+    return kind in KINDS and KINDS[kind].rows
 
 
 def part(kind: str, name: str) -> Any:

@@ -25,11 +25,12 @@ class Look:
         kind: one of `kinds.KINDS`.
         count: number of items.
         words: a sentence for people.
-        size: edge in pixels (images), bytes in all (text) or hertz (recordings).
+        size: edge in pixels (images), bytes in all (text), hertz (recordings) or steps (logs).
         channels: 1 or 3.
         mean: per channel, in [0, 1].
         std: per channel, in (0, 1].
         seconds: that 19 of 20 recordings do not exceed.
+        details: what else a kind's choices are made from (logs: `gauge.Measured`).
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Look:
     mean: list[float] = field(default_factory=list)
     std: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    details: Any = None
 
 
 def look(source: Source) -> Look:

@@ -37,7 +37,9 @@ def plan(request: Request) -> Plan:
     """
     chooser = Chooser(_asked(request))
     given = chooser.tree.get("data", {})
-    source = find(request.data, request.kind or given.get("kind"), request.column)
+    source = find(
+        request.data, request.kind or given.get("kind"), request.column, given.get("window")
+    )
     chooser.tree["data"] = {**given, "path": _lasting(request.data), "kind": source.kind}
     if request.column is not None:
         chooser.tree["data"]["column"] = request.column

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlabeled import device
 from unlabeled.config import RunConfig, TextConfig
-from unlabeled.data.find import Source, find
+from unlabeled.data.find import Source, of_config
 from unlabeled.data.loader import Samples, plain_batch
 from unlabeled.data.read import Pool
 from unlabeled.errors import DataError
@@ -61,7 +61,7 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
 
 
 def _prepare(config: RunConfig, folder: Path) -> Prepared:
-    source = find(config.data.path, config.data.kind, config.data.column)
+    source = of_config(config.data)
     before = read_json(folder / DATA)
     check_unchanged(source, before)
     if isinstance(config.modality, TextConfig):

@@ -117,9 +117,9 @@ class Run:
 
     @cached_property
     def _source(self) -> Source:
-        from unlabeled.data.find import find
+        from unlabeled.data.find import of_config
 
-        source = find(self.config.data.path, self.config.data.kind, self.config.data.column)
+        source = of_config(self.config.data)
         check_unchanged(source, self.data)
         return source
 

@@ -312,12 +312,12 @@ def labels(given: str | None, folder: Path, label_column: str | None = None) -> 
     Returns:
         What was given; ``column:NAME`` where it was the name of a column.
     """
-    from unlabeled.data.find import find
+    from unlabeled.data.find import of_config
     from unlabeled.data.labels import columns_of, read_labelled
     from unlabeled.runs import Run
 
     data = Run.open(folder).config.data
-    samples = find(data.path, data.kind, data.column)
+    samples = of_config(data)
     table = Path(data.path)
     if given is not None and not Path(given).exists() and table.is_file():
         known = columns_of(table) if table.suffix != ".txt" else []

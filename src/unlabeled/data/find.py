@@ -10,6 +10,8 @@ import stat
 from collections import Counter
 from typing import Any, Protocol
 
+from unlabeled.config import DataConfig
+from unlabeled.data import logs
 from unlabeled.data.folder import Files, Scan, files_of, listed, one_file, printable, scan
 from unlabeled.data.table import read_hub, read_tables
 from unlabeled.errors import UsageError, nearest
@@ -46,7 +48,14 @@ class Source(Protocol):
         """
 
 
-def find(path: str, kind: str | None = None, column: str | None = None) -> Source:
+def of_config(data: DataConfig) -> Source:
+    """Find the samples that a configuration names."""
+    return find(data.path, data.kind, data.column, data.window)
+
+
+def find(
+    path: str, kind: str | None = None, column: str | None = None, window: int | None = None
+) -> Source:
     """Find the samples under `path`.
 
     Args:
@@ -54,6 +63,7 @@ def find(path: str, kind: str | None = None, column: str | None = None) -> Sourc
             jsonl file, or ``hf://owner/name[?split=train&config=...]``.
         kind: one of `kinds.KINDS`; None decides from file endings or from the column's type.
         column: which column of a table holds the samples; None finds it.
+        window: steps above which an episode of a log is cut into several samples.
 
     Raises:
         UsageError: with the sentence to print.
@@ -70,12 +80,12 @@ def find(path: str, kind: str | None = None, column: str | None = None) -> Sourc
     except (OSError, ValueError) as error:
         raise UsageError(_missing(path, error)) from None
     if stat.S_ISDIR(mode):
-        return _find_in_folder(path, where, kind, column)
+        return _find_in_folder(path, where, kind, column, window)
     if not stat.S_ISREG(mode):
         raise UsageError(f"{_shown(path)} is neither a folder nor a regular file.")
     if not os.access(where, os.R_OK):
         raise UsageError(f"{_shown(path)} may not be read (permission denied).")
-    return _find_in_file(path, where, kind, column)
+    return _find_in_file(path, where, kind, column, window)
 
 
 def _shown(path: str) -> str:
@@ -96,8 +106,12 @@ def _missing(path: str, error: OSError | ValueError) -> str:
     return f"{_shown(path)} does not exist.{nearest(name, siblings)}"
 
 
-def _find_in_file(path: str, where: bytes, kind: str | None, column: str | None) -> Source:
+def _find_in_file(
+    path: str, where: bytes, kind: str | None, column: str | None, window: int | None
+) -> Source:
     suffix = os.path.splitext(path)[1].lower()
+    if suffix in TABLE and (kind == "series" or (not kind and not column and logs.is_log(where))):
+        return logs.open_logs(*_parted(where), window)
     if suffix in TABLE:
         return read_tables([where], kind, column)
     if column is not None:
@@ -106,6 +120,8 @@ def _find_in_file(path: str, where: bytes, kind: str | None, column: str | None)
     if holds is not None and not strings(holds):
         if kind not in (None, holds):
             raise UsageError(f"{_shown(path)} is {_one(holds)}, not {kind}.")
+        if holds == "series":
+            return logs.open_logs(*_parted(where), window)
         return _whole_or_cut(one_file(where, holds))
     if holds is not None or (kind and strings(kind)) or suffix in (".list", ".lst"):
         files = listed(where, kind)
@@ -122,11 +138,18 @@ def _find_in_file(path: str, where: bytes, kind: str | None, column: str | None)
     )
 
 
+def _parted(where: bytes) -> tuple[bytes, list[bytes]]:
+    folder, name = os.path.split(where)
+    return folder, [name]
+
+
 def _one(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} file"
 
 
-def _find_in_folder(path: str, where: bytes, kind: str | None, column: str | None) -> Source:
+def _find_in_folder(
+    path: str, where: bytes, kind: str | None, column: str | None, window: int | None
+) -> Source:
     if not os.access(where, os.R_OK | os.X_OK):
         raise UsageError(f"{_shown(path)} may not be read (permission denied).")
     found = scan(where)
@@ -140,12 +163,16 @@ def _find_in_folder(path: str, where: bytes, kind: str | None, column: str | Non
         if not counts["table"]:
             raise UsageError(f"{_shown(path)} has no table, so it has no column '{column}'.")
         tables = [os.path.join(where, name) for name in found.names["table"]]
+        if kind == "series" or (kind is None and column is None and logs.is_log(tables[0])):
+            return logs.in_folder(where, found, window)
         suffixes = Counter(os.path.splitext(name)[1] for name in tables)
         if len(suffixes) > 1:
             endings = ", ".join(printable(s) for s in sorted(suffixes))
             raise UsageError(f"{_shown(path)} mixes tables ({endings}). Give one file.")
         return read_tables(tables, kind, column, found.skipped)
     chosen = kind or max(KINDS, key=lambda name: counts[name])
+    if chosen == "series" and counts["series"] + counts["table"]:
+        return logs.in_folder(where, found, window)
     if not counts[chosen]:
         raise UsageError(_nothing(_shown(path), kind, found))
     return _whole_or_cut(files_of(found, chosen, where))

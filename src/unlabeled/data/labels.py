@@ -137,7 +137,8 @@ def read_labelled(
     path = _existing(Path(labels).expanduser())
     same = table is not None and _same(path, table)
     if not same and (path.is_dir() or _is_data_set(path, source, column, table)):
-        source, table, same = find(str(path), kind=source.kind, column=column), path, True
+        window = getattr(source, "window", None)
+        source, table, same = find(str(path), source.kind, column, window), path, True
     found = read_labels(
         None if same else path, source, label_column=label_column, classes=classes, table=table
     )

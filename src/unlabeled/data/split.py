@@ -7,6 +7,7 @@ those already there, and two copies can never lie on both sides.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,16 @@ def digests(source: Source) -> NDArray[np.int64]:
     return found
 
 
+def digests_of(source: Source, indices: Sequence[int]) -> NDArray[np.int64]:
+    """Return the hashes (N, 2) by which a split decides on some items: those of their groups."""
+    groups = getattr(source, "groups", None)
+    if groups is not None:
+        _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+        indices = first[member[np.asarray(indices)]].tolist()
+    found = [np.frombuffer(digest(source, int(index)), np.int64) for index in indices]
+    return np.asarray(found, np.int64).reshape(-1, 2)
+
+
 def split(source: Source, share_held_out: float, deduplicate: bool, seed: int) -> Split:
     """Split a source.
 
@@ -68,9 +79,22 @@ def split(source: Source, share_held_out: float, deduplicate: bool, seed: int) -
     """
     hashes = digests(source)
     kept = first_copies(hashes) if deduplicate else np.arange(len(source), dtype=np.int64)
-    keys = torch.from_numpy(hashes[kept, 0] ^ hashes[kept, 1])
-    draws = uniform(keys, 1, salt=mix(_SALT, seed))[:, 0].numpy()
-    out = draws < share_held_out
+    out = is_held_out(_of_groups(source, hashes)[kept], share_held_out, seed)
     if len(kept) and out.all():  # a handful of samples: at least one is trained on
         out[np.argmax(draws)] = False
     return Split(kept[~out], kept[out], len(source) - len(kept))
+
+
+def is_held_out(hashes: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
+    """Return which items are kept out of pre-training, by their hashes (N, 2) and the seed."""
+    keys = torch.from_numpy(hashes[:, 0] ^ hashes[:, 1])
+    return np.asarray(uniform(keys, 1, salt=mix(_SALT, seed))[:, 0].numpy() < share)
+
+
+def _of_groups(source: Source, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each item the hash of the first one of its group, where the source has groups."""
+    groups = getattr(source, "groups", None)
+    if groups is None:
+        return hashes
+    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    return hashes[first[member]]

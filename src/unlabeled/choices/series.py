@@ -1,0 +1,41 @@
+"""What is chosen for logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unlabeled import config as configs
+from unlabeled.choices import Chooser, Request
+from unlabeled.look import Look
+from unlabeled.methods import catalogue
+
+_NETWORKS = {
+    "causal": ("hf:llama-2x96h3", "sees what came before"),
+    "bidirectional": ("hf:modernbert-2x96h3", "sees both sides"),
+    "feature": ("hf:modernbert-2x96h3", "sees both sides"),
+    "tokens": ("hf:modernbert-2x96h3", "sees both sides"),
+}
+
+
+def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
+    """Fill in which columns are read, how they are normalised, and which network learns."""
+    configs.check_section("modality", chooser.tree.get("modality", {}), configs.SeriesConfig)
+    measured: Any = seen.details
+    asked = chooser.tree.get("modality", {})
+    for part in ("observations", "actions"):
+        names = list(getattr(measured, part))
+        chooser.choose("modality", part, names, f"{len(names)} columns of numbers, by their names")
+    names = [*asked.get("observations", ()), *asked.get("actions", ())] or [
+        *chooser.tree["modality"]["observations"], *chooser.tree["modality"]["actions"],
+    ]  # fmt: skip
+    data, loop = chooser.tree["data"], chooser.tree.get("loop", {})
+    share = float(data.get("held_out", configs.DataConfig.model_fields["held_out"].default))
+    found = measured.over_pool(names, share, int(loop.get("seed", 0)))
+    for part, values in found.items():
+        rounded = [float(f"{value:.5g}") for value in np.asarray(values)]
+        chooser.choose("modality", part, rounded, "measured on the pre-training pool alone")
+    chooser.choose("modality", "length", max(4, seen.size), "19 of 20 samples fit")
+    chooser.choose("encoder", "name", *_NETWORKS[catalogue.describe(method).needs])
+    chooser.choose("encoder", "patch", 4 if seen.size >= 64 else 2, "steps a token")

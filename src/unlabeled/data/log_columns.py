@@ -1,0 +1,129 @@
+"""Columns of a log, whatever its format: names, widths, and where its episodes end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.errors import DataError, nearest
+from unlabeled.modalities.roles import role
+from unlabeled.modalities.stretch import Values
+
+_BLOCK = 1 << 20
+_TRUE = ("1", "1.0", "True", "true", "TRUE")
+
+
+class Columns:
+    """A log whose columns hold a number or a vector a row; formats say how a column is read.
+
+    Args:
+        blocks: name of each column of numbers -> numbers a row; 0 for a column that is no vector.
+        num_rows: how many rows there are.
+        words: names of the columns that hold no numbers.
+    """
+
+    def __init__(
+        self, blocks: Mapping[str, int], num_rows: int, words: Sequence[str] = ()
+    ) -> None:
+        self.blocks, self.num_rows, self.words = dict(blocks), num_rows, tuple(words)
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return self.num_rows
+
+    def block(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return a column of some rows, (T,) or (T, W); numbers, or words of a column of those."""
+        raise NotImplementedError
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[str, int]]:
+        """Return name of a channel -> (column, place in its vector)."""
+        return {
+            (f"{name}.{i}" if width else name): (name, i)
+            for name, width in self.blocks.items()
+            for i in range(max(1, width))
+        }
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the names of all channels; those of a vector are numbered."""
+        return tuple(self._places)
+
+    def rows(self, names: Sequence[str], start: int, stop: int) -> Values:
+        """Return channels of some rows, (stop - start, len(names)); what is missing is NaN.
+
+        Raises:
+            DataError: they cannot be read, or a channel is not there.
+        """
+        found = np.full((stop - start, len(names)), np.nan, np.float32)
+        kept: dict[str, NDArray[Any]] = {}
+        for place, name in enumerate(names):
+            if name not in self._places:
+                raise DataError(f"it has no column '{name}'{nearest(name, self._places)}")
+            column, number = self._places[name]
+            if column not in kept:
+                kept[column] = self._checked(column, start, stop)
+            found[:, place] = kept[column][:, number]
+        return found
+
+    def _checked(self, column: str, start: int, stop: int) -> NDArray[Any]:
+        """Return a column of numbers as (T, W), with NaN for what is not finite or too large."""
+        values = np.asarray(self.block(column, start, stop), np.float64)
+        values = values.reshape(len(values), -1)
+        if len(values) != stop - start:
+            raise DataError(f"column '{column}' ends after {start + len(values):,} rows")
+        with np.errstate(over="ignore"):
+            narrow = values.astype(np.float32)
+        narrow[~np.isfinite(narrow)] = np.nan
+        return narrow
+
+    def episodes(self) -> list[tuple[str, int, int]]:
+        """Return (label, first row, row after the last) of each episode.
+
+        A column of episode numbers decides; without one, flags that an episode is over; without
+        those the log is one episode, which has no label.
+        """
+        if not self.num_rows:
+            return []
+        numbers = next((name for name in (*self.blocks, *self.words) if role(name) == "episode"), None)
+        if numbers is not None:
+            column = self._whole(numbers)
+            ends = np.flatnonzero(column[1:] != column[:-1]) + 1
+            starts = np.concatenate([[0], ends])
+            return [
+                (_label(column[a]), int(a), int(b))
+                for a, b in zip(starts, [*ends, self.num_rows], strict=True)
+            ]
+        return self._by_flags()
+
+    def _by_flags(self) -> list[tuple[str, int, int]]:
+        over = np.zeros(self.num_rows, bool)
+        for name in (*self.blocks, *self.words):
+            if role(name) == "done" and self.blocks.get(name, 0) <= 1:
+                over |= np.isin(self._whole(name).astype(np.str_), _TRUE)
+        ends = np.flatnonzero(over[:-1]) + 1
+        if not len(ends):
+            return [("", 0, self.num_rows)]
+        edges = [0, *ends.tolist(), self.num_rows]
+        return [(str(i), a, b) for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))]
+
+    def _whole(self, name: str) -> NDArray[Any]:
+        """Return a whole column, read in blocks."""
+        edges = range(0, self.num_rows, _BLOCK)
+        parts = [self.block(name, a, min(a + _BLOCK, self.num_rows)) for a in edges]
+        return np.concatenate([np.asarray(part).reshape(len(part), -1)[:, 0] for part in parts])
+
+
+def _label(value: Any) -> str:
+    """Return an episode's number or name as it is written in the file.
+
+    >>> _label(np.float64(3.0)), _label("a")
+    ('3', 'a')
+    """
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return str(value)

@@ -1,0 +1,227 @@
+"""Logs in csv and parquet files: rows by their offsets, or by row groups."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.data.folder import open_regular
+from unlabeled.data.log_columns import Columns
+from unlabeled.errors import DataError
+
+_EVERY = 256
+"""Rows between two offsets of a csv file that are kept."""
+
+_EXAMPLES = 100
+_CHUNK = 1 << 22
+_MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-", "?"})
+
+
+class CsvLog(Columns):
+    """A csv file; every 256th row is found by its offset, the rest by reading on.
+
+    Raises:
+        DataError: it is no table.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        with open_regular(path, follow=True) as file:
+            lines = list(islice(file, _EXAMPLES + 1))
+            if not lines:
+                raise DataError("it is empty")
+            self.first = len(lines[0])
+            file.seek(self.first)
+            self.offsets, count = _offsets(file, self.first)
+        head = lines[0].decode("utf-8-sig", "replace").strip("\r\n")
+        self.delimiter = max(",\t;", key=head.count)
+        self.header = [cell.strip() for cell in next(csv.reader([head], delimiter=self.delimiter))]
+        if len(set(self.header)) < len(self.header):
+            raise DataError("two of its columns have one name")
+        blocks, words = self._types(lines[1:])
+        super().__init__(blocks, count, words)
+
+    def _types(self, lines: Sequence[bytes]) -> tuple[dict[str, int], list[str]]:
+        """Tell columns of numbers from others by the first rows."""
+        text = [line.decode("utf-8", "replace") for line in lines if line.strip()]
+        rows = list(csv.reader(text, delimiter=self.delimiter))
+        numbers = {
+            name: all(_is_number(row[i]) for row in rows if i < len(row))
+            for i, name in enumerate(self.header)
+        }
+        return {n: 0 for n, ok in numbers.items() if ok}, [n for n, ok in numbers.items() if not ok]
+
+    def block(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return a column of some rows."""
+        return np.asarray(self._frame([name], start, stop)[name])
+
+    def rows(self, names: Sequence[str], start: int, stop: int) -> NDArray[np.float32]:
+        """Return channels of some rows, read at once."""
+        missing = [name for name in names if name not in self.blocks]
+        if missing:
+            return super().rows(names, start, stop)
+        values = self._frame(list(names), start, stop)[list(names)].to_numpy(np.float32)
+        values[~np.isfinite(values)] = np.nan
+        return np.asarray(values, np.float32)
+
+    def _frame(self, names: list[str], start: int, stop: int) -> Any:
+        import pandas
+
+        first, last = start // _EVERY, -(-stop // _EVERY)
+        with open_regular(self.path, follow=True) as file:
+            file.seek(self.offsets[first])
+            end = self.offsets[last] if last < len(self.offsets) else None
+            data = file.read() if end is None else file.read(end - self.offsets[first])
+        numbers = {name: np.float64 for name in names if name in self.blocks}
+        try:
+            frame = pandas.read_csv(
+                io.BytesIO(data), header=None, names=self.header, usecols=names,
+                sep=self.delimiter, dtype=numbers, na_values=sorted(_MISSING),
+                skiprows=start - first * _EVERY, nrows=stop - start, index_col=False,
+                on_bad_lines="error", skip_blank_lines=False,
+            )  # fmt: skip
+        except (ValueError, pandas.errors.ParserError, UnicodeDecodeError) as error:
+            raise DataError(f"rows {start:,} to {stop:,} are no numbers ({error})") from None
+        if len(frame) != stop - start:
+            raise DataError(f"it ends after {start + len(frame):,} rows")
+        return frame
+
+
+def _offsets(file: Any, first: int) -> tuple[list[int], int]:
+    """Return the offset of every 256th row, and how many rows there are."""
+    kept, count, offset, unfinished = [first], 0, first, False
+    while chunk := file.read(_CHUNK):
+        ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10)
+        numbers = count + 1 + np.arange(len(ends))
+        kept.extend((offset + ends[numbers % _EVERY == 0] + 1).tolist())
+        count, offset = count + len(ends), offset + len(chunk)
+        unfinished = not chunk.endswith(b"\n")
+    return kept, count + unfinished
+
+
+def _is_number(cell: str) -> bool:
+    word = cell.strip().lower()
+    if word in _MISSING:
+        return True
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+class ParquetLog(Columns):
+    """A parquet file, memory-mapped; the row groups that a stretch touches are read.
+
+    Raises:
+        DataError: it is no parquet file.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        try:
+            file = self._open()
+            metadata, schema = file.metadata, file.schema_arrow
+            sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+            blocks, words = _arrow_blocks(schema, file)
+        except (OSError, ValueError) as error:
+            raise DataError(f"it is no parquet file ({_first(error)})") from None
+        self._ends: NDArray[np.int64] = np.cumsum(sizes, dtype=np.int64)
+        super().__init__(blocks, sum(sizes), words)
+
+    def _open(self) -> Any:
+        import pyarrow.parquet as pq
+
+        return pq.ParquetFile(os.fsdecode(self.path), memory_map=True)
+
+    def block(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return a column of some rows."""
+        return _numpy(self._table([name], start, stop).column(name), self.blocks.get(name), name)
+
+    def rows(self, names: Sequence[str], start: int, stop: int) -> NDArray[np.float32]:
+        """Return channels of some rows, their row groups read once."""
+        columns = {self._places[name][0] for name in names if name in self._places}
+        found = _Table(self.blocks, self._table(sorted(columns), start, stop))
+        return found.rows(names, 0, stop - start)
+
+    def _table(self, names: list[str], start: int, stop: int) -> Any:
+        first = int(np.searchsorted(self._ends, start, side="right"))
+        last = int(np.searchsorted(self._ends, stop - 1, side="right"))
+        before = int(self._ends[first - 1]) if first else 0
+        try:
+            table = self._open().read_row_groups(range(first, last + 1), columns=names)
+        except (OSError, ValueError) as error:
+            raise DataError(f"its rows cannot be read ({_first(error)})") from None
+        return table.slice(start - before, stop - start)
+
+
+class _Table(Columns):
+    """Rows of a parquet file in memory."""
+
+    def __init__(self, blocks: Mapping[str, int], table: Any) -> None:
+        super().__init__(blocks, table.num_rows)
+        self.table = table
+
+    def block(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Return a column of some rows."""
+        return _numpy(self.table.column(name).slice(start, stop - start), self.blocks[name], name)
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _arrow_blocks(schema: Any, file: Any) -> tuple[dict[str, int], list[str]]:
+    """Return the columns of numbers with their widths, and the names of the others."""
+    import pyarrow.types as kinds
+
+    def number(kind: Any) -> bool:
+        return bool(
+            kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind)
+            or kinds.is_decimal(kind)
+        )  # fmt: skip
+
+    blocks, words, lists = {}, [], []
+    for column in schema:
+        kind = column.type
+        if number(kind):
+            blocks[column.name] = 0
+        elif kinds.is_fixed_size_list(kind) and number(kind.value_type):
+            blocks[column.name] = int(kind.list_size)
+        elif (kinds.is_list(kind) or kinds.is_large_list(kind)) and number(kind.value_type):
+            blocks[column.name] = 0
+            lists.append(column.name)
+        else:
+            words.append(column.name)
+    head = next(file.iter_batches(1, columns=lists), None) if lists else None
+    for name in lists:
+        first = head.column(name)[0].as_py() if head is not None and len(head) else None
+        blocks[name] = len(first or ()) or 1
+    return blocks, words
+
+
+def _numpy(column: Any, width: int | None, name: str) -> NDArray[Any]:
+    """Return an arrow column as numbers, (T,) or (T, W), NaN for null; other values as they are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if width is None:
+        return np.asarray(column.to_pylist(), object)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if width == 0:
+        if pa.types.is_decimal(column.type) or pa.types.is_boolean(column.type):
+            column = column.cast(pa.float64())
+        return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
+    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    if (lengths != width).any():  # nulls compare unequal too
+        raise DataError(f"vectors of column '{name}' have not all {width} numbers")
+    flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
+    return np.asarray(flat, np.float64).reshape(-1, width)

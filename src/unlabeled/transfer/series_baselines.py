@@ -1,0 +1,53 @@
+"""What statistics, random convolutions and main directions say of logs without any training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled.transfer.baselines import COMPONENTS, Plain, described
+from unlabeled.transfer.features import Inputs
+
+_LEAST = 1e-6
+
+
+def for_series(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[[], Plain]]:
+    """Return the baselines of logs: statistics, random convolutions, PCA of all values."""
+
+    @cache
+    def both() -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+        return described(train), described(test)
+
+    def plain(name: str) -> Plain:
+        seen, asked = both()
+        return Plain(seen[name], asked[name], whiten=True)
+
+    return {
+        "pca": lambda: _pca(train, test, pool),
+        "statistics": lambda: plain("statistics"),
+        "rocket": lambda: plain("rocket"),
+    }
+
+
+def _flat(inputs: Inputs) -> NDArray[np.float32]:
+    """Return all values of logs as the encoder sees them, (N, T C)."""
+    parts = [
+        inputs.modality.raw(inputs.plain(slice(start, start + 512))).flatten(1).numpy()
+        for start in range(0, len(inputs), 512)
+    ]
+    return np.concatenate(parts)
+
+
+def _pca(train: Inputs, test: Inputs, pool: Inputs) -> Plain:
+    from sklearn.decomposition import PCA
+
+    seen = _flat(pool)
+    width = min(COMPONENTS, *seen.shape)
+    fitted = PCA(width, svd_solver="randomized", random_state=0).fit(seen)
+    return Plain(
+        fitted.transform(_flat(train)).astype(np.float32),
+        fitted.transform(_flat(test)).astype(np.float32),
+    )
