@@ -91,10 +91,51 @@ def sound_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def draw_log(number: int, steps: int = 48) -> dict[str, np.ndarray]:
+    """Return columns of a pushed oscillator; four kinds by its stiffness and damping."""
+    rng = np.random.default_rng(number)
+    stiffness, damping = ((0.3, 0.05), (0.3, 0.4), (1.2, 0.05), (1.2, 0.4))[number % 4]
+    state, rows = rng.normal(size=2), []
+    for step in range(steps):
+        push = float(np.sin(step * rng.uniform(0.2, 0.3)) + rng.normal(0, 0.3))
+        rows.append([0.1 * step, *state, push, 1.0])
+        speed = state[1] + 0.3 * (push - stiffness * state[0] - damping * state[1])
+        state = np.array([state[0] + 0.3 * speed, speed])
+    names = ("time", "place", "speed", "action.push", "battery")
+    return dict(zip(names, np.asarray(rows, np.float32).T, strict=True))
+
+
 @pytest.fixture(scope="session")
-def folders(image_folder: Path, text_folder: Path, sound_folder: Path) -> dict[str, Path]:
+def log_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 64 short logs in four class folders: parquet, csv and npz files."""
+    import pandas
+
+    folder = tmp_path_factory.mktemp("logs")
+    for number in range(64):
+        place = folder / "abcd"[number % 4]
+        place.mkdir(exist_ok=True)
+        columns = draw_log(number, 40 + number % 3 * 8)
+        frame, path = pandas.DataFrame(columns), place / f"{number:03d}"
+        if number % 3 == 0:
+            frame.to_parquet(f"{path}.parquet")
+        elif number % 3 == 1:
+            frame.to_csv(f"{path}.csv", index=False)
+        else:
+            np.savez(f"{path}.npz", **columns)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folders(
+    image_folder: Path, text_folder: Path, sound_folder: Path, log_folder: Path
+) -> dict[str, Path]:
     """Return small data of each kind."""
-    return {"image": image_folder, "text": text_folder, "audio": sound_folder}
+    return {
+        "image": image_folder,
+        "text": text_folder,
+        "audio": sound_folder,
+        "series": log_folder,
+    }
 
 
 @pytest.fixture(scope="session")

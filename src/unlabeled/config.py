@@ -95,7 +95,9 @@ class SeriesConfig(_Frozen):
     observations: tuple[str, ...] = Field((), description="columns of what was measured")
     actions: tuple[str, ...] = Field((), description="columns of what was done")
     mean: tuple[float, ...] = Field((), description="of each column, observations first")
-    std: tuple[float, ...] = Field((), description="of each column, > 0; 1 for one that is constant")
+    std: tuple[float, ...] = Field(
+        (), description="of each column, > 0; 1 for one that is constant"
+    )
     change: tuple[float, ...] = Field(
         (), description="deviation of each column's change from step to step, > 0"
     )

@@ -194,6 +194,7 @@ ENCODERS = {
         "waves": {"name": "hf:wav2vec2-1x32"},
         "waves of HuBERT": {"name": "hf:hubert-1x32"},
     },
+    "series": {f: {"name": f"hf:{f}-1x32h2"} for f in ("bert", "modernbert", "gpt2", "llama")},
 }
 CASES = [
     (name, kind, label)

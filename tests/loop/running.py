@@ -90,6 +90,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "encoder": {"name": "hf:modernbert-2x32h2", "patch": 2},
         "method": {"num_codes": 8, "mask_span": 3},
     },
+    "dynamics": {
+        "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},
+        "method": {"transitions": 8, "hidden_dim": 32, "code_dim": 8},
+    },
     "wav2vec2": {
         "encoder": {"name": "hf:wav2vec2-1x32"},
         "modality": {"form": "wave", "seconds": 0.3},
@@ -106,12 +110,21 @@ IMAGE = {"size": 16, "channels": 3, "mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0
 TEXT = {"tokenizer": "char", "vocab_size": 200, "length": 32, "sentinels": 8, "infill": True}
 AUDIO = {"form": "frames", "seconds": 0.3, "mels": 16, "mean": -8.0, "std": 4.0}
 
+SERIES = {
+    "observations": ["place", "speed"],
+    "actions": ["action.push"],
+    "mean": [0.0, 0.0, 0.0],
+    "std": [1.2, 0.9, 0.8],
+    "change": [0.25, 0.4, 0.5],
+    "length": 48,
+}
+
 
 def small_config(method: str, data: Path, **loop: Any) -> RunConfig:
     """Return the configuration of a run of seconds."""
     small = SMALL[method]
     kind = catalogue.describe(method).modalities[0]
-    read = {"image": IMAGE, "text": TEXT, "audio": AUDIO}[kind]
+    read = {"image": IMAGE, "text": TEXT, "audio": AUDIO, "series": SERIES}[kind]
     steps = {"steps": 24, "batch": 8, "save_steps": 5, "log_steps": 1, "health_steps": 6, "seed": 3}
     return config.build(
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,7 @@ class Columns:
         words: names of the columns that hold no numbers.
     """
 
-    def __init__(
-        self, blocks: Mapping[str, int], num_rows: int, words: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, blocks: Mapping[str, int], num_rows: int, words: Sequence[str] = ()) -> None:
         self.blocks, self.num_rows, self.words = dict(blocks), num_rows, tuple(words)
 
     def __len__(self) -> int:
@@ -89,7 +88,9 @@ class Columns:
         """
         if not self.num_rows:
             return []
-        numbers = next((name for name in (*self.blocks, *self.words) if role(name) == "episode"), None)
+        numbers = next(
+            (name for name in (*self.blocks, *self.words) if role(name) == "episode"), None
+        )
         if numbers is not None:
             column = self._whole(numbers)
             ends = np.flatnonzero(column[1:] != column[:-1]) + 1
@@ -109,7 +110,7 @@ class Columns:
         if not len(ends):
             return [("", 0, self.num_rows)]
         edges = [0, *ends.tolist(), self.num_rows]
-        return [(str(i), a, b) for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))]
+        return [(str(i), a, b) for i, (a, b) in enumerate(pairwise(edges))]
 
     def _whole(self, name: str) -> NDArray[Any]:
         """Return a whole column, read in blocks."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,11 +116,14 @@ def _cuts(first: int, last: int, window: int) -> list[tuple[int, int]]:
     """
     count = max(1, -(-(last - first) // window))
     edges = [first + (last - first) * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def open_logs(
-    root: bytes, names: Sequence[bytes], window: int | None, skipped: Mapping[str, int] | None = None
+    root: bytes,
+    names: Sequence[bytes],
+    window: int | None,
+    skipped: Mapping[str, int] | None = None,
 ) -> Logs:
     """Open files as one source; a damaged one becomes a sample that cannot be read.
 
@@ -210,4 +214,6 @@ def is_log(path: bytes) -> bool:
 
 
 def _short(values: NDArray[Any]) -> bool:
-    return all(isinstance(v, str | float) and len(str(v)) <= _MOST_WORD for v in values if v is not None)
+    return all(
+        isinstance(v, str | float) and len(str(v)) <= _MOST_WORD for v in values if v is not None
+    )

@@ -79,16 +79,22 @@ def split(source: Source, share_held_out: float, deduplicate: bool, seed: int) -
     """
     hashes = digests(source)
     kept = first_copies(hashes) if deduplicate else np.arange(len(source), dtype=np.int64)
-    out = is_held_out(_of_groups(source, hashes)[kept], share_held_out, seed)
+    draws = _draws(_of_groups(source, hashes)[kept], seed)
+    out = draws < share_held_out
     if len(kept) and out.all():  # a handful of samples: at least one is trained on
-        out[np.argmax(draws)] = False
+        out[draws == draws.max()] = False
     return Split(kept[~out], kept[out], len(source) - len(kept))
 
 
 def is_held_out(hashes: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
     """Return which items are kept out of pre-training, by their hashes (N, 2) and the seed."""
+    return np.asarray(_draws(hashes, seed) < share)
+
+
+def _draws(hashes: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
+    """Return a number in [0, 1) for each item, (N,), by its hashes (N, 2)."""
     keys = torch.from_numpy(hashes[:, 0] ^ hashes[:, 1])
-    return np.asarray(uniform(keys, 1, salt=mix(_SALT, seed))[:, 0].numpy() < share)
+    return np.asarray(uniform(keys, 1, salt=mix(_SALT, seed))[:, 0].numpy())
 
 
 def _of_groups(source: Source, hashes: NDArray[np.int64]) -> NDArray[np.int64]:

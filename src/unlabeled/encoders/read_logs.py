@@ -7,18 +7,20 @@
 Channels, their order, means and deviations stand in config.json under "unlabeled".
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from transformers import AutoModel
 
 
-def load(folder="."):
+def load(folder: str = ".") -> Any:
     """Return the model, in eval mode."""
     return AutoModel.from_pretrained(folder).eval()
 
 
-def tokens(model, log):
-    """Return what tokens contain, (N, values): normalised channels and flags, `stack` steps each."""
+def tokens(model: Any, log: Any) -> torch.Tensor:
+    """Return what tokens contain, (N, values): channels and flags of `stack` steps each."""
     note = model.config.unlabeled
     reads, stack = note["modality"], note["stack"]
     log = torch.as_tensor(np.asarray(log, np.float32))
@@ -32,7 +34,7 @@ def tokens(model, log):
 
 
 @torch.inference_mode()
-def features(model, log):
+def features(model: Any, log: Any) -> torch.Tensor:
     """Return the feature of a log, (D,): the mean over tokens that hold a number."""
     given = tokens(model, log)
     stack = model.config.unlabeled["stack"]
@@ -41,4 +43,5 @@ def features(model, log):
     given, flags = given[:last], flags[:last]
     embedded = (given @ model.get_input_embeddings().weight)[None]
     found = model(inputs_embeds=embedded).last_hidden_state[0]  # (N, D)
-    return (found * flags[:, None]).sum(0) / flags.sum().clamp(min=1)
+    mean: torch.Tensor = (found * flags[:, None]).sum(0) / flags.sum().clamp(min=1)
+    return mean

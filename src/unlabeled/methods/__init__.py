@@ -48,6 +48,7 @@ METHODS: dict[str, str] = {
     "tsdae": "unlabeled.methods.tsdae:TSDAE",
     "apc": "unlabeled.methods.apc:APC",
     "hubert": "unlabeled.methods.hubert:HuBERT",
+    "dynamics": "unlabeled.methods.dynamics:Dynamics",
     "wav2vec2": "unlabeled.methods.wav2vec2:Wav2Vec2",
 }
 

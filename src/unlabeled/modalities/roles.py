@@ -14,8 +14,8 @@ _ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
         ("action", "action|act|actuator|command|cmd|control|ctrl|motor_command|setpoint"),
         ("reward", "reward|rew|return|score|success"),
         ("done", "done|terminal|timeout|terminated|truncated|termination|truncation|is_last"),
-        ("time", "time|timestamp|stamp|t|ts|sec|second|datetime|date|header_stamp|time_ms|time_ns"),
-        ("episode", "episode|episode_index|episode_id|trajectory|trajectory_id|traj|traj_id|run_id"),
+        ("time", "time|timestamp|stamp|t|ts|sec|second|datetime|date|time_m?s|time_ns"),
+        ("episode", "(episode|trajectory|traj|run)[_ ]?(index|id|no|nr|number)?"),
         ("index", "index|idx|frame|frame_index|step|row|row_id|sample|task_index|unnamed: 0|id|"),
         ("label", "label|class|classe|category|target|y|activity|condition|fault|anomaly|subject|"
                   "speaker|patient|state_label|behavior|behaviour|gesture|exercise|split|fold|task"),

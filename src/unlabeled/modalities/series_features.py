@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 Values = NDArray[np.float32]
 NUM_KERNELS = 500
@@ -52,42 +55,64 @@ def random_convolutions(
     Returns:
         (N, 2 K).
     """
+    found = np.zeros((len(logs), num_kernels, 2), np.float32)
     if not logs:
-        return np.zeros((0, 2 * num_kernels), np.float32)
-    filled = [np.nan_to_num(x).T for x in logs]  # missing is the mean, as for the encoder
-    kernels = _kernels(filled[0].shape[0], num_kernels, length)
-    return np.stack([_answers(x, kernels) for x in filled])
+        return found.reshape(0, 2 * num_kernels)
+    kernels = _kernels(logs[0].shape[1], num_kernels, length)
+    for steps in sorted({len(x) for x in logs}):
+        rows = [i for i, x in enumerate(logs) if len(x) == steps]
+        # Missing is the mean, as it is for the encoder.
+        x = torch.from_numpy(np.stack([np.nan_to_num(logs[i]).T for i in rows]))  # (n, C, T)
+        for kernel in kernels:
+            found[np.ix_(rows, kernel.places)] = _answers(x, kernel)
+    return found.reshape(len(logs), -1)
 
 
-Kernel = tuple[NDArray[np.int64], NDArray[np.float32], float, int]
+class Kernels(NamedTuple):
+    """Random kernels of one size and dilation.
+
+    Args:
+        places: (k,) where their answers are written.
+        weights: (k, C, size); 0 for the channels that a kernel does not see.
+        bias: (k,).
+        dilation: steps between the values that are weighed.
+    """
+
+    places: list[int]
+    weights: Tensor
+    bias: Tensor
+    dilation: int
 
 
-def _kernels(num_channels: int, count: int, length: int) -> list[Kernel]:
-    """Draw kernels: channels, weights (c, k), bias and dilation."""
+def _kernels(num_channels: int, count: int, length: int) -> list[Kernels]:
+    """Draw kernels and put those of one size and dilation together."""
     rng = np.random.Generator(np.random.Philox(key=num_channels))
-    found: list[Kernel] = []
-    for _ in range(count):
+    drawn: dict[tuple[int, int], list[tuple[int, Values, float]]] = {}
+    for place in range(count):
         size = int(rng.choice([7, 9, 11]))
-        most = np.log2(num_channels + 1)
-        seen = min(num_channels, int(2 ** rng.uniform(0, most)))
-        places = np.sort(rng.permutation(num_channels)[:seen])
-        weights = rng.normal(size=(seen, size)).astype(np.float32)
-        weights -= weights.mean(1, keepdims=True)
-        bias, scale = rng.uniform(-1, 1), rng.uniform(0, 1)
-        reach = np.log2(max(1.0, (length - 1) / (size - 1)))
-        found.append((places, weights, float(bias), int(2 ** (scale * reach))))
-    return found
+        seen = min(num_channels, int(2 ** rng.uniform(0, np.log2(num_channels + 1))))
+        weights = np.zeros((num_channels, size), np.float32)
+        values = rng.normal(size=(seen, size))
+        weights[rng.permutation(num_channels)[:seen]] = values - values.mean(1, keepdims=True)
+        bias = float(rng.uniform(-1, 1))
+        dilation = int(2 ** (rng.uniform(0, 1) * np.log2(max(1.0, (length - 1) / (size - 1)))))
+        drawn.setdefault((size, dilation), []).append((place, weights, bias))
+    return [
+        Kernels(
+            [place for place, _, _ in found],
+            torch.from_numpy(np.stack([weights for _, weights, _ in found])),
+            torch.tensor([bias for _, _, bias in found]),
+            dilation,
+        )
+        for (_, dilation), found in drawn.items()
+    ]
 
 
-def _answers(x: NDArray[Any], kernels: Sequence[Kernel]) -> Values:
-    """Return the share of positive answers and the largest of each kernel, (2 K,)."""
-    T = x.shape[1]  # noqa: N806
-    found = np.empty((len(kernels), 2), np.float32)
-    for number, (places, weights, bias, dilation) in enumerate(kernels):
-        size = min(weights.shape[1], 1 + (T - 1) // dilation)
-        span = T - (size - 1) * dilation
-        answer = np.full(span, bias, np.float32)
-        for k in range(size):
-            answer += weights[:, k] @ x[places, k * dilation : k * dilation + span]
-        found[number] = (answer > 0).mean(), answer.max()
-    return found.reshape(-1)
+def _answers(x: Tensor, kernels: Kernels) -> Values:
+    """Return the share of positive answers and the largest, (n, C, T) -> (n, k, 2)."""
+    most = 1 + (x.shape[2] - 1) // kernels.dilation  # what of a kernel fits into a short log
+    weights = kernels.weights[..., :most]
+    with torch.no_grad():
+        answers = F.conv1d(x, weights, kernels.bias, dilation=kernels.dilation)  # (n, k, T')
+        both = torch.stack([(answers > 0).float().mean(2), answers.amax(2)], 2)
+    return np.asarray(both.numpy())

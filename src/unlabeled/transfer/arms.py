@@ -69,6 +69,8 @@ ARMS: dict[str, Arm] = {
     "lsa": Arm("LSA + LR", "plain", _LINEAR),
     "logmel": Arm("log-mel statistics + LR", "plain", _LINEAR),
     "mfcc": Arm("MFCC statistics + LR", "plain", _LINEAR),
+    "statistics": Arm("statistics + LR", "plain", _LINEAR),
+    "rocket": Arm("random kernels + LR", "plain", f"500 dilated kernels (ROCKET); {_LINEAR}"),
     "boosted": Arm(
         "boosted trees on plain features", "plain",
         "100 rounds; fewest samples in a leaf of 1, 5, 20 on validation", default=False,

@@ -23,6 +23,7 @@ COMPONENTS = 128
 _EDGE = 32
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 _BLOCK = 2048
+_RAWS = 512
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,15 @@ def small_images(inputs: Inputs) -> Iterator[Tensor]:
         if x.ndim == 4 and max(x.shape[-2:]) > _EDGE:
             x = functional.adaptive_avg_pool2d(x, (_EDGE, _EDGE))
         yield x
+
+
+def described(inputs: Inputs) -> dict[str, NDArray[np.float32]]:
+    """Return the plain features that a modality has, name -> (N, D)."""
+    parts = [
+        inputs.modality.plain_features(inputs.raws(range(start, min(start + _RAWS, len(inputs)))))
+        for start in range(0, len(inputs), _RAWS)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def pixels(inputs: Inputs) -> NDArray[np.float32]:
