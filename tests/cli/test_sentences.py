@@ -41,12 +41,12 @@ def said(capsys, *words):
 
 SENTENCES = {
     "pretrain photo": "photo does not exist. Did you mean 'photos'?",
-    "pretrain empty": "empty is empty. Put images, text files or sound files into it, or "
+    "pretrain empty": "empty is empty. Put images, text files, sound files or logs into it, or "
     "name another folder.",
     "pretrain": "Say which data: unlabeled pretrain DATA (a folder, a file, hf://...).",
     "pretrain photos notes": "photos is not a file, and 2 paths were given. "
     "Give one folder, or files only.",
-    "pretrain photos --kind sound": "There is no kind 'sound'. Kinds: image, text, audio.",
+    "pretrain photos --kind sound": "There is no kind 'sound'. Kinds: image, text, audio, series.",
     "pretrain photos --time 3parsecs": "'3parsecs' is not a time. "
     "Write for example 90s, 10m or 1h30m.",
     "pretrain photos --time 0s": "'0s' is no time at all. Write for example 90s, 10m or 1h30m.",

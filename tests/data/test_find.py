@@ -229,7 +229,11 @@ def test_wrong_kind_and_empty_folders_are_told(tmp_path):
     touch(tmp_path, "notes/a.txt", "notes/b.txt", "papers/a.pdf", "dots/.a.png")
     (tmp_path / "empty").mkdir()
     says(tmp_path / "notes", "has 0 images but 2 .txt files. Reading it as text?", kind="image")
-    says(tmp_path / "papers", "has 0 images, text files and sound files but 1 .pdf files.", ".png")
+    says(
+        tmp_path / "papers",
+        "has 0 images, text files, sound files and logs but 1 .pdf files.",
+        ".png",
+    )
     says(tmp_path / "empty", "empty is empty.")
     says(tmp_path / "dots", "is empty. Left out: 1 hidden.")
     says(tmp_path / "notes", "There is no kind 'imge'. Did you mean 'image'?", kind="imge")

@@ -14,6 +14,7 @@ SECTIONS = [
     config.ImageConfig,
     config.TextConfig,
     config.AudioConfig,
+    config.SeriesConfig,
     config.EncoderConfig,
     config.OptimConfig,
     config.LoopConfig,

@@ -16,7 +16,7 @@ EXAMPLES = 100
 
 
 _ENCODED_WORDS = " or ".join(ENCODED)
-_ALL = " or ".join(row.plural for row in KINDS.values())
+_ALL = " or ".join(row.plural for row in KINDS.values() if not row.rows)
 
 
 class Column(NamedTuple):

@@ -160,6 +160,8 @@ def open_logs(
 
 def _open(path: bytes) -> Columns | str:
     suffix = os.path.splitext(path)[1].lower().decode("utf-8", "replace")
+    if suffix not in _READERS:
+        return f"logs are not read from {suffix} files; {' '.join(_READERS)} are"
     try:
         log = _READERS[suffix](path)
     except MissingExtraError:
