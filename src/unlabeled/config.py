@@ -5,6 +5,8 @@ This module imports neither torch nor transformers, so that a wrong option is an
 
 from __future__ import annotations
 
+import contextlib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -195,15 +197,21 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
 
 
 def parse_value(text: str) -> Any:
-    """Read the right side of ``key=value`` as TOML, else as a plain string.
+    """Read the right side of ``key=value`` as TOML, a table also as JSON, else as a plain string.
 
     >>> parse_value("0.2"), parse_value("true"), parse_value("timm:resnet18"), parse_value("[1, 2]")
     (0.2, True, 'timm:resnet18', [1, 2])
+    >>> parse_value("{a = 1}"), parse_value('{"a": 1}')
+    ({'a': 1}, {'a': 1})
     """
     try:
         return tomllib.loads(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:
-        return text
+        pass
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
+    return text
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
@@ -250,8 +258,11 @@ def merge(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 def explain(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> str:
     """Say in a sentence what pydantic found: the option, the value given, what is allowed."""
-    first = error.errors()[0]
+    found = error.errors()
+    first = next((one for one in found if one["type"] != "missing"), found[0])
     path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{where + '.' if where else ''}{path} is missing: give it a value."
     name = f"{where}.{path}" if where and path else where or path
     if first["type"] == "extra_forbidden":
         options = list(model.model_fields) if model is not None else []

@@ -97,6 +97,16 @@ def test_embed_leaves_out_what_cannot_be_read(place, tell, run):
     assert not list(place.glob("*none.parquet*"))
 
 
+def test_a_map_and_a_search(place, tell, run):
+    shown = tell("map", run, "--label-column", "label", code=2)
+    shown = tell("map", run, "photos", "--labels", "photos", "--most", "40")
+    assert f"40 samples in {run}/map.html; 56 not drawn (--most)" in shown
+    assert pq.read_table(place / run / "map.parquet").num_rows == 40
+    shown = tell("search", run, "photos/a/000.png", "-n", "3")
+    assert shown.splitlines()[1].split() == ["1.000", "a/000.png"]
+    assert len(shown.splitlines()) == 4
+
+
 def test_finetune_predict_and_export_the_classifier(place, tell, run):
     shown = tell("finetune", run, "--quick")
     assert "4 classes: a, b, c, d" in shown

@@ -8,11 +8,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from tests.report.runfolder import make_run
+from tests.report.test_atlas import HOSTILE, charted
 from tests.report.test_page import hostile_run
 from unlabeled import report
+from unlabeled.report import atlas, map_page
 
 BROWSER = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -43,10 +47,10 @@ document.getElementById("f").addEventListener("load", (event) => {{
 </script>"""
 
 
-def look(page: Path, width: int, tmp_path: Path) -> tuple[dict[str, str], str]:
+def look(page: Path, width: int, tmp_path: Path, probe: str = PROBE) -> tuple[dict[str, str], str]:
     """Open a page in a frame of this width; return what was found there and the console."""
     outer = tmp_path / f"probe-{width}.html"
-    outer.write_text(PROBE.format(page=page.as_uri(), width=width))
+    outer.write_text(probe.format(page=page.as_uri(), width=width))
     assert BROWSER is not None
     done = subprocess.run(
         [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
@@ -77,6 +81,37 @@ def test_hostile_names_run_nothing(tmp_path: Path) -> None:
     found, console = look(page, 800, tmp_path)
     assert console == ""
     assert found["scripts"] == "1"
+
+
+MAP_PROBE = """<!doctype html>
+<iframe id="f" src="{page}" width="{width}" height="900"></iframe><script>
+const frame = document.getElementById("f");
+frame.addEventListener("load", () => setTimeout(() => {{
+  const page = frame.contentDocument, view = frame.contentWindow;
+  const map = page.getElementById("map"), root = page.documentElement;
+  for (const key of ["+", "+", "Enter", "n"])
+    map.dispatchEvent(new view.KeyboardEvent("keydown", {{key}}));
+  const pixels = map.getContext("2d").getImageData(0, 0, map.width, map.height).data;
+  const found = {{wide: root.scrollWidth, room: root.clientWidth, drawn: pixels.some((v) => v > 0),
+    near: page.querySelectorAll("#panel button").length, alerted: view.alerted === true}};
+  document.body.append(Object.assign(document.createElement("pre"),
+    {{id: "found", textContent: Object.entries(found).map((pair) => pair.join("=")).join(" ; ")}}));
+}}, 1000));
+</script>"""
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_map_in_a_browser(tmp_path: Path, width: int) -> None:
+    features = np.random.default_rng(0).normal(size=(80, 8)).astype(np.float32)
+    pictures = atlas.thumbnails(torch.zeros(80, 3, 8, 8, dtype=torch.uint8), 32)
+    found = charted(features, pictures, names=[HOSTILE] * 80)
+    page = map_page.page(found, HOSTILE, tmp_path / "map.html", [HOSTILE] * 80)
+    said, console = look(page, width, tmp_path, MAP_PROBE)
+    assert console == ""
+    assert int(said["wide"]) <= int(said["room"])
+    assert said["drawn"] == "true"
+    assert said["near"] == "3"
+    assert said["alerted"] == "false"
 
 
 def test_a_comparison_in_a_browser(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from unlabeled import __version__
-from unlabeled.cli import about, apply, compare, measure, train
+from unlabeled.cli import about, apply, compare, explore, measure, train
 from unlabeled.errors import UnlabeledError, nearest
 
 app = typer.Typer(
@@ -37,6 +37,8 @@ VERBS = (
     apply.predict,
     apply.embed,
     apply.generate,
+    explore.map,
+    explore.search,
     measure.report,
     apply.export,
     measure.runs,

@@ -6,24 +6,18 @@ is forbidden: whatever a file name or a label holds, the page asks no network an
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from unlabeled.errors import UnlabeledError, WriteError
+from unlabeled.errors import UnlabeledError
 from unlabeled.report import comparison, curves, evidence, pieces, sections
 from unlabeled.report.folder import Folder, read_all
+from unlabeled.report.html import hash_of, render, template, write
 from unlabeled.report.wording import number, plain
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 _RUN_SECTIONS = {
     "verdict": "Verdict",
@@ -62,7 +56,7 @@ def build(run_folders: Sequence[Path], out: Path | None = None, *, pictures: boo
     else:
         out = Path(out) if out is not None else folders[0].path.parent / "comparison.html"
         text = _render("comparison.html", comparison.context(folders, out.parent))
-    return _write(out, text)
+    return write(out, text)
 
 
 def run_page(folder: Folder, pictures: bool = True) -> str:
@@ -125,35 +119,15 @@ def _draw_missing(folder: Folder) -> dict[str, str]:
     return dict.fromkeys(keys, sentence)
 
 
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
-
-
-def _version() -> str:
-    try:
-        return metadata.version("unlabeled")
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _render(template: str, context: Mapping[str, Any]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+def _render(name: str, context: Mapping[str, Any]) -> str:
+    style, script = template("page.css"), template("page.js")
     names: Mapping[str, str] = context["names"]
-    return environment.get_template(template).render(
+    return render(
+        name,
         style=Markup(style),
         script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=hash_of(style),
+        script_hash=hash_of(script),
         version=_version(),
         contents=list(names.items()),
         index={key: i for i, key in enumerate(names, 1)},
@@ -161,15 +135,8 @@ def _render(template: str, context: Mapping[str, Any]) -> str:
     )
 
 
-def _write(path: Path, text: str) -> Path:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+def _version() -> str:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # One line ending everywhere: the hashes are of the bytes in the page.
-        draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-        draft.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise WriteError(f"{path} cannot be written: {error.strerror}.") from None
-    return path
+        return metadata.version("unlabeled")
+    except metadata.PackageNotFoundError:
+        return ""
