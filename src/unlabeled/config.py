@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from unlabeled.errors import ConfigError, UsageError, nearest
 
@@ -41,6 +41,23 @@ class DataConfig(_Frozen):
     window: int | None = Field(
         None, ge=8, description="steps above which an episode is cut into several samples (series)"
     )
+    mix: dict[str, float] = Field(
+        {},
+        description="other text to train on beside this, such as general text against forgetting: "
+        "each path with its share of the rows; a path alone has a share of 0.2",
+    )
+
+    @field_validator("mix", mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {value: 0.2} if isinstance(value, str) else value
+
+    @field_validator("mix")
+    @classmethod
+    def _shares(cls, value: dict[str, float]) -> dict[str, float]:
+        if any(share <= 0 for share in value.values()) or sum(value.values()) >= 1:
+            raise ValueError("shares above 0 that together stay below 1")
+        return value
 
 
 class ImageConfig(_Frozen):
@@ -73,6 +90,9 @@ class TextConfig(_Frozen):
         0, ge=0, le=1000, description="special tokens <extra_id_0>, ... for hidden spans (t5)"
     )
     infill: bool = Field(False, description="special tokens for filling in the middle (gpt)")
+    extend: int = Field(
+        0, ge=0, le=100_000, description="entries that a tokenizer given by a folder learns anew"
+    )
 
 
 class AudioConfig(_Frozen):
@@ -146,6 +166,9 @@ class OptimConfig(_Frozen):
     final_lr: float = Field(0.0, ge=0, le=1, description="last rate as a share of the peak")
     shape: Literal["cosine", "linear", "constant"] = Field("cosine", description="decay shape")
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    new_rows: float = Field(
+        0.0, ge=0, lt=1, description="share of the run in which only added tokens' rows move"
+    )
 
 
 class LoopConfig(_Frozen):

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from unlabeled.types import Batch, Loss, View
 
-Need = Literal["feature", "tokens", "causal", "bidirectional", "two streams", "decoder", "waves"]
+Need = Literal[
+    "feature", "tokens", "text", "causal", "bidirectional", "two streams", "decoder", "waves"
+]
 Scored = Literal["", "text", "hidden", "permuted", "replaced", "rebuilt", "paired"]
 
 
@@ -36,8 +38,9 @@ class Method(nn.Module):
         modalities: the kinds of data that it fits, the one it was made for first; what fits
             images also fits spectrograms of recordings.
         needs: what it asks of an encoder: ``feature`` (any encoder), ``tokens`` (blocks run on
-            any subset of tokens: a transformer), ``causal`` or ``bidirectional`` attention,
-            ``two streams`` of it (XLNet), a ``decoder``, ``waves`` (reads samples).
+            any subset of tokens: a transformer), ``text`` (a stack of text), ``causal`` or
+            ``bidirectional`` attention, ``two streams`` of it (XLNet), a ``decoder``, ``waves``
+            (reads samples).
         class_token: whether its loss shapes a transformer's class token, so that features are
             read from it; otherwise they are the mean of the patches.
         couples_samples: whether the loss of a sample depends on the others in the batch, so

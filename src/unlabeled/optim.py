@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unlabeled.config import OptimConfig
+from unlabeled.errors import ConfigError
 from unlabeled.method import Method
 from unlabeled.muon import Muon
 from unlabeled.schedule import cosine, warm_up
@@ -70,6 +71,15 @@ class Optim:
         self.config = config
         self.names: dict[Tensor, str] = {p: name for name, p in method.named_parameters()}
         groups = [g for g in method.param_groups() if g["params"]]
+        self.added: list[int] = list(getattr(method.encoder, "added", ()))
+        self.only_added = False
+        if config.new_rows and not self.added:
+            raise ConfigError(
+                f"optim.new_rows={config.new_rows} moves the rows of added tokens first, and none "
+                "were added. Set modality.extend with --init RUN/encoder, or leave it out."
+            )
+        model: Any = getattr(method.encoder, "model", None)
+        self.table = model.get_input_embeddings().weight if self.added else None
         self.parts: list[Optimizer] = []
         if config.name == "muon":
             groups, matrices = _take_matrices(method, groups)
@@ -96,11 +106,28 @@ class Optim:
             if progress < group.get("frozen_until", 0.0):
                 for p in group["params"]:
                     p.grad = None
+        self.only_added = progress < self.config.new_rows
+        if self.only_added:
+            self._keep_added()
+
+    def _keep_added(self) -> None:
+        """Drop all gradients but those of the rows of added tokens."""
+        for p in self.params():
+            if p is not self.table or p.grad is None:
+                p.grad = None
+                continue
+            rows = p.grad[self.added]
+            p.grad.zero_()[self.added] = rows
 
     def step(self) -> None:
-        """Move the parameters."""
+        """Move the parameters; at first perhaps those of added tokens alone."""
+        before = self.table.detach().clone() if self.only_added and self.table is not None else None
         for part in self.parts:
             part.step()
+        if before is not None and self.table is not None:  # the others decayed
+            with torch.no_grad():
+                before[self.added] = self.table[self.added]
+                self.table.copy_(before)
 
     def zero(self) -> None:
         """Forget the gradients."""

@@ -43,6 +43,9 @@ def plan(request: Request) -> Plan:
     chooser.tree["data"] = {**given, "path": _lasting(request.data), "kind": source.kind}
     if request.column is not None:
         chooser.tree["data"]["column"] = request.column
+    if given.get("mix"):
+        mix = configs.DataConfig.model_validate(chooser.tree["data"]).mix
+        chooser.tree["data"]["mix"] = {_lasting(path): share for path, share in mix.items()}
     seen = look(source)
     chooser.choices.append(Choice("data.kind", source.kind, seen.words))
     method = _method(chooser, source, request)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from unlabeled import device
 from unlabeled.config import RunConfig, TextConfig
-from unlabeled.data.find import Source, of_config
+from unlabeled.data.find import Source, find, of_config
 from unlabeled.data.loader import Samples, plain_batch
 from unlabeled.data.read import Pool
-from unlabeled.errors import DataError
+from unlabeled.errors import ConfigError, DataError
 from unlabeled.journal import read_json, write_json
 from unlabeled.modalities.base import Modality
 from unlabeled.runs import DATA, build_modality, check_unchanged
@@ -72,6 +72,11 @@ def _prepare(config: RunConfig, folder: Path) -> Prepared:
 def _prepare_items(
     config: RunConfig, folder: Path, source: Source, before: dict[str, Any]
 ) -> Prepared:
+    if config.data.mix:
+        raise ConfigError(
+            f"data.mix={dict(config.data.mix)} is for text, and {config.data.path} holds "
+            f"{config.data.kind}. Leave it out; put the files into one folder instead."
+        )
     modality = build_modality(config, folder)
     pool, held_out, record = _split(config, folder, source, before)
     quarantine = folder / "quarantine.jsonl"
@@ -133,6 +138,7 @@ def _prepare_text(
         config.data.held_out,
         config.data.bad_budget,
         config.data.deduplicate,
+        [(find(path, config.data.kind), share) for path, share in config.data.mix.items()],
     )
     record = before or {
         "path": config.data.path,

@@ -139,12 +139,12 @@ class Run:
         """Return the indices of samples kept out of pre-training (not of text)."""
         return np.asarray(np.load(self.folder / "data" / "held_out.npy", allow_pickle=False))
 
-    def rows(self, part: str) -> TokenRows:
-        """Return the token rows of ``train`` or ``held_out`` (text)."""
+    def rows(self, part: str, which: str = "") -> TokenRows:
+        """Return the token rows of ``train`` or ``held_out`` (text), or of a text of data.mix."""
         from unlabeled.data.text import open_rows
 
         assert isinstance(self.config.modality, TextConfig)
-        both = open_rows(self.folder, self.config.modality.length, self.config.loop.seed)
+        both = open_rows(self.folder, self.config.modality.length, self.config.loop.seed, which)
         return both[("train", "held_out").index(part)]
 
 
@@ -174,11 +174,16 @@ def build_encoder(config: RunConfig, modality: Modality, seed: int) -> Encoder:
 
     from unlabeled import encoders
 
+    added: dict[int, list[int]] = getattr(modality, "pieces", {})
+    vocab_size: Any = getattr(modality, "vocab_size", None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return encoders.build(
-            config.encoder, config.modality, getattr(modality, "vocab_size", None)
-        )
+        if not added:
+            return encoders.build(config.encoder, config.modality, vocab_size)
+        made: Any = encoders.build(config.encoder, config.modality, vocab_size - len(added))
+        made.extend(added)
+        encoder: Encoder = made
+        return encoder
 
 
 def build_method(config: RunConfig, modality: Modality) -> Method:

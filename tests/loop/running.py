@@ -79,6 +79,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "xlnet": {"encoder": {"name": "hf:xlnet-1x32h2"}, "method": {}},
     "sop": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "nsp": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
+    "inherit": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "ct": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "bart": {"encoder": {"name": "hf:bart-1x32h2"}, "method": {}},
     "gptbert": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from unlabeled import config as configs
 from unlabeled.choices import Choice, Chooser, Request
+from unlabeled.errors import ConfigError
 from unlabeled.look import Look
 from unlabeled.methods import catalogue
 
@@ -16,20 +18,32 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     """Fill in how text is read and which network learns from it."""
     configs.check_section("modality", chooser.tree.get("modality", {}), configs.TextConfig)
     needs = catalogue.describe(method).needs
-    pieces = needs in ("bidirectional", "feature", "two streams")
-    if not _second_stage(chooser, method):
+    pieces = needs in ("bidirectional", "feature", "two streams", "text")
+    if method == "inherit" and not (
+        chooser.tree["method"].get("teacher") or chooser.tree.get("encoder", {}).get("init")
+    ):
+        raise ConfigError(
+            "inherit learns from a teacher: give method.teacher=RUN/encoder, or --init RUN/encoder "
+            "to keep what those weights know."
+        )
+    teacher = str(chooser.tree.get("method", {}).get("teacher", ""))
+    if not (_of_teacher(chooser, teacher) or _second_stage(chooser, method)):
         chooser.choose(
             "modality", "tokenizer", "wordpiece" if pieces else "bpe",
             "trained on this text; " + ("as BERT's" if pieces else "lossless"),
         )  # fmt: skip
     entries = 2048 if seen.size < 2_000_000 else 4096 if seen.size < 20_000_000 else 8192
     chooser.choose("modality", "vocab_size", entries, f"for {seen.size / 1e6:.1f} MB of text")
+    if chooser.tree["modality"].get("extend"):
+        chooser.choose("optim", "new_rows", 0.1, "the rows of added tokens move alone at first")
     _special(chooser, method, chooser.tree.get("method", {}))
     length, why = LENGTHS.get(method, (128, "short rows train fastest"))
     chooser.choose("modality", "length", length, why)
     if seen.count == 1:
         chooser.choose("modality", "split", "tail", "one document: its tail is held out")
         chooser.choose("data", "held_out", 0.1, "the last tenth, as is usual for one text")
+    if "name" in chooser.tree.get("encoder", {}) and teacher:
+        return
     stack = STACKS.get(method, NEEDED.get(needs, "hf:bert-mini"))
     chooser.choose("encoder", "name", stack, "fits minutes on a CPU")
 
@@ -52,11 +66,28 @@ def _second_stage(chooser: Chooser, method: str) -> bool:
             why = f"{method} is a second stage: better give --init RUN/encoder, of bert"
             chooser.choices.append(Choice("encoder.init", None, why))
         return False
-    for folder in (Path(init), Path(init).parent / "tokenizer"):
+    return _tokenizer_of(chooser, Path(init), "the weights")
+
+
+def _tokenizer_of(chooser: Chooser, weights: Path, whose: str) -> bool:
+    """Take the tokenizer that lies in a folder with weights, or beside it in a run."""
+    for folder in (weights, weights.parent / "tokenizer"):
         if (folder / "tokenizer.json").is_file():
-            chooser.choose("modality", "tokenizer", str(folder), "belongs to the weights")
+            chooser.choose("modality", "tokenizer", str(folder), f"belongs to {whose}")
             return True
     return False
+
+
+def _of_teacher(chooser: Chooser, teacher: str) -> bool:
+    """Take the tokenizer of a teacher and a stack that sees text as it does."""
+    weights = Path(teacher).resolve()
+    if not teacher or not (weights / "config.json").is_file():
+        return False
+    chooser.tree["method"]["teacher"] = str(weights)
+    family = json.loads((weights / "config.json").read_text("utf-8")).get("model_type")
+    stack = f"hf:{family}-mini"
+    chooser.choose("encoder", "name", stack, "of the teacher's family; it may be larger")
+    return _tokenizer_of(chooser, weights, "the teacher")
 
 
 def _special(chooser: Chooser, method: str, options: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.config import TextConfig
+from unlabeled.data.mix import MixedRows
 from unlabeled.data.survey import BAD, COPY, EMPTY, Documents, Survey, quarantine, read, survey
 from unlabeled.data.tokens import TokenRows, checksum
 from unlabeled.data.tokenwriter import KEPT_BYTES, write_tokens
-from unlabeled.errors import DataError
+from unlabeled.errors import ConfigError, DataError
 from unlabeled.modalities import tokenizer as tokenizers
+from unlabeled.modalities.extend import extend
 from unlabeled.modalities.text import Text
 from unlabeled.rng import mix
 
@@ -96,8 +98,17 @@ def _sampled(part: Part, found: Survey) -> Iterator[str]:
                 yield piece
 
 
-def _tokenizer(config: TextConfig, parts: dict[str, Part], found: Survey, folder: Path) -> None:
-    """Train or copy the tokenizer into the run folder."""
+def _tokenizer(
+    config: TextConfig, parts: dict[str, Part], texts: Iterator[str], folder: Path
+) -> None:
+    """Train, copy or extend the tokenizer into the run folder.
+
+    Args:
+        config: which one.
+        parts: of all texts.
+        texts: pieces that it is trained on.
+        folder: where it goes.
+    """
     given = Path(config.tokenizer)
     extra = tokenizers.extra_tokens(config.sentinels, config.infill)
     if config.tokenizer not in tokenizers.KINDS and given.is_dir():
@@ -106,12 +117,18 @@ def _tokenizer(config: TextConfig, parts: dict[str, Part], found: Survey, folder
         if missing:
             known = [*kept.extra_special_tokens, *missing]
             kept.add_special_tokens({"extra_special_tokens": known})
-        kept.save_pretrained(str(folder))
+        if config.extend:
+            extend(kept, texts, config.extend, folder)
+        else:
+            kept.save_pretrained(str(folder))
         return
+    if config.extend:
+        raise ConfigError(
+            f"modality.extend={config.extend} adds entries to a tokenizer that exists, and "
+            f"modality.tokenizer={config.tokenizer} trains one. Give --init RUN/encoder."
+        )
     if config.tokenizer == "char":
-        texts: Iterator[str] = chain.from_iterable(chain(*parts.values()))
-    else:
-        texts = _sampled(parts["train"], found)
+        texts = chain.from_iterable(chain(*parts.values()))
     opens = len(parts["train"].documents) >= FEW_DOCUMENTS
     trained = tokenizers.train(
         config.tokenizer, texts, config.vocab_size, config.length, opens, config.edge, extra
@@ -119,10 +136,17 @@ def _tokenizer(config: TextConfig, parts: dict[str, Part], found: Survey, folder
     trained.save_pretrained(str(folder))
 
 
-def _asked(source: Documents, config: TextConfig, seed: int, held_out: float) -> str:
+def _asked(
+    source: Documents, config: TextConfig, seed: int, held_out: float, mix: Sequence[Documents]
+) -> str:
     """Return a hash of everything that the token files depend on."""
     text = config.model_dump()
-    for name in ("edge", "sentinels", "infill"):  # not known to runs that are older than they
+    for name in (
+        "edge",
+        "sentinels",
+        "infill",
+        "extend",
+    ):  # not known to runs that are older than they
         if text[name] == TextConfig.model_fields[name].default:
             del text[name]
     asked = {
@@ -131,6 +155,7 @@ def _asked(source: Documents, config: TextConfig, seed: int, held_out: float) ->
         "text": text,
         "seed": seed,
         "held_out": held_out,
+        **({"mix": [other.fingerprint for other in mix]} if mix else {}),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -143,7 +168,8 @@ def prepare_text(
     held_out: float,
     bad_budget: float = 1.0,
     deduplicate: bool = True,
-) -> tuple[TokenRows, TokenRows, Text, dict[str, Any]]:
+    mix: Sequence[tuple[Documents, float]] = (),
+) -> tuple[TokenRows | MixedRows, TokenRows, Text, dict[str, Any]]:
     """Make, or find again, the tokenizer and the token rows of a run.
 
     Writes ``folder/tokenizer`` (opened by `AutoTokenizer`) and ``folder/tokens``: for each part
@@ -158,6 +184,7 @@ def prepare_text(
         held_out: share of the documents (of the characters, for a tail) kept out.
         bad_budget: share of unreadable documents above which this fails.
         deduplicate: whether later copies of a document are dropped.
+        mix: other documents to train on beside, with their shares of the training rows.
 
     Returns:
         Training rows, held-out rows, the modality, and statistics (JSON).
@@ -167,12 +194,13 @@ def prepare_text(
     """
     folder = Path(folder)
     stamp = folder / "tokens" / "prepared.json"
-    asked = _asked(source, config, seed, held_out)
+    others = [documents for documents, _ in mix]
+    asked = _asked(source, config, seed, held_out, others)
     if not stamp.exists():
         folder.mkdir(parents=True, exist_ok=True)
         found = survey(source, deduplicate)
         quarantine(found, folder, bad_budget)
-        _prepare(source, found, config, folder, held_out, asked)
+        _prepare(source, found, config, folder, held_out, asked, others)
     statistics = json.loads(stamp.read_text("utf-8"))
     if statistics.pop("asked") != asked:
         raise DataError(
@@ -180,27 +208,53 @@ def prepare_text(
             "Start a new run, or delete that folder."
         )
     rows, rows_held_out = open_rows(folder, config.length, seed)
-    for part in (rows, rows_held_out):
-        part.verify()
-    for name, value in statistics["tokenizer"].items():
-        if checksum(folder / "tokenizer" / name) != value:
-            raise DataError(
-                f"{folder / 'tokenizer' / name} was changed after the tokens were made."
-            )
-    return rows, rows_held_out, Text(config, folder / "tokenizer"), statistics
+    beside = [open_rows(folder, config.length, seed, f"mix{k}-") for k in range(len(mix))]
+    for pair in ((rows, rows_held_out), *beside):
+        for part in pair:
+            part.verify()
+    _check_tokenizer(folder / "tokenizer", statistics["tokenizer"])
+    text = Text(config, folder / "tokenizer")
+    if not mix:
+        return rows, rows_held_out, text, statistics
+    mixed = MixedRows(rows, [train for train, _ in beside], [share for _, share in mix])
+    return mixed, rows_held_out, text, statistics
 
 
-def open_rows(folder: Path, length: int, seed: int) -> tuple[TokenRows, TokenRows]:
-    """Open the training rows and the held-out rows of a run folder."""
+def _check_tokenizer(folder: Path, checksums: Mapping[str, str]) -> None:
+    """Refuse a tokenizer that is not the one that made the tokens.
+
+    Raises:
+        DataError: names the file.
+    """
+    for name, value in checksums.items():
+        if checksum(folder / name) != value:
+            raise DataError(f"{folder / name} was changed after the tokens were made.")
+
+
+def open_rows(folder: Path, length: int, seed: int, which: str = "") -> tuple[TokenRows, TokenRows]:
+    """Open the training rows and the held-out rows of a run folder.
+
+    Args:
+        folder: the run folder.
+        length: tokens in a row.
+        seed: of the shift of the training rows.
+        which: ``mix0-`` for the first text of data.mix, and so on.
+    """
     tokens = Path(folder) / "tokens"
     return (
-        TokenRows(tokens / "train.bin", length, seed),
-        TokenRows(tokens / "held_out.bin", length, seed, fixed=True),
+        TokenRows(tokens / f"{which}train.bin", length, seed),
+        TokenRows(tokens / f"{which}held_out.bin", length, seed, fixed=True),
     )
 
 
 def _prepare(
-    source: Documents, found: Survey, config: TextConfig, folder: Path, held_out: float, asked: str
+    source: Documents,
+    found: Survey,
+    config: TextConfig,
+    folder: Path,
+    held_out: float,
+    asked: str,
+    others: Sequence[Documents],
 ) -> None:
     """Write tokenizer, tokens and, last, the stamp that says that they are complete."""
     if not len(found.good):
@@ -209,10 +263,19 @@ def _prepare(
             "are unreadable."
         )
     parts, split = divide(source, found, config.split, held_out)
-    _tokenizer(config, parts, found, folder / "tokenizer")
+    texts = _sampled(parts["train"], found)
+    copies = found.count(COPY)
+    for number, other in enumerate(others):
+        seen, beside = _beside(other, found, config, held_out)
+        copies += seen.count(COPY)
+        texts = chain(texts, _sampled(beside["train"], seen))
+        parts |= {f"mix{number}-{name}": part for name, part in beside.items()}
+    _tokenizer(config, parts, texts, folder / "tokenizer")
     text = Text(config, folder / "tokenizer")
     written = {
-        name: write_tokens(part, text, folder / "tokens" / f"{name}.bin", KEPT_BYTES[name])
+        name: write_tokens(
+            part, text, folder / "tokens" / f"{name}.bin", KEPT_BYTES[name.rpartition("-")[2]]
+        )
         for name, part in parts.items()
     }
     _check_length(written["train"]["tokens"], config.length)
@@ -221,7 +284,7 @@ def _prepare(
         "split": split,
         "documents": {name: len(part.documents) for name, part in parts.items()},
         "empty": found.count(EMPTY),
-        "duplicates": found.count(COPY),
+        "duplicates": copies,
         "quarantined": found.count(BAD),
         "replaced": found.replaced,
         "vocab_size": text.vocab_size,
@@ -234,6 +297,26 @@ def _prepare(
     stamp = folder / "tokens" / "prepared.json"
     stamp.with_suffix(".part").write_text(json.dumps(statistics, indent=1), "utf-8")
     os.replace(stamp.with_suffix(".part"), stamp)
+
+
+def _beside(
+    other: Documents, found: Survey, config: TextConfig, held_out: float
+) -> tuple[Survey, dict[str, Part]]:
+    """Survey and divide a text of data.mix; what the main text holds too is a copy of it.
+
+    Raises:
+        DataError: nothing is left of it.
+    """
+    seen = survey(other)
+    good = seen.good
+    seen.state[good[np.isin(seen.digest[good], found.digest[found.good])]] = COPY
+    if not len(seen.good):
+        raise DataError(
+            f"A text of data.mix holds nothing that the other does not: of {len(other)} documents "
+            f"{seen.count(COPY)} are copies, {seen.count(EMPTY)} empty, {seen.count(BAD)} "
+            "unreadable."
+        )
+    return seen, divide(other, seen, config.split, held_out)[0]
 
 
 def _check_length(num_tokens: int, length: int) -> None:

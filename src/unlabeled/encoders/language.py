@@ -13,7 +13,7 @@ import contextlib
 import copy
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Language(Encoder):
         vocab_size: rows of its embedding.
         max_length: longest document that it can read, if positions are learned.
         decodes: whether it has a decoder beside the encoder that gives the features.
+        added: ids of tokens that were added to the vocabulary of the weights.
     """
 
     modality = "text"
@@ -78,6 +79,7 @@ class Language(Encoder):
         self.max_length = int(config.max_position_embeddings) if learned else None
         if self.family == "roberta":
             self.max_length = config.max_position_embeddings - model.embeddings.padding_idx - 1
+        self.added: tuple[int, ...] = ()
         self._head: list[TokenHead] = []
         self._detector: list[Detector] = []
 
@@ -187,10 +189,7 @@ class Language(Encoder):
 
         From now on `save` writes the head too.
         """
-        if not self._head:
-            full = self._full_model()
-            full.tie_weights()
-            self._head = [TokenHead(full)]
+        self._head = self._head or [TokenHead(self._headed())]
         return self._head[0]
 
     def add_detector(self) -> Detector:
@@ -206,6 +205,35 @@ class Language(Encoder):
             decoders.adopt(full, self.model)
         else:
             setattr(full, full.base_model_prefix, self.model)
+        return full
+
+    def extend(self, added: Mapping[int, Sequence[int]]) -> None:
+        """Give added tokens embeddings that begin as the mean of what stood in their place.
+
+        Args:
+            added: id of an added token -> ids of the tokens that it was before.
+        """
+        size = max(self.vocab_size, 1 + max(added))
+        full = self._headed()
+        full.resize_token_embeddings(size, mean_resizing=False)
+        outward = full.get_output_embeddings()
+        tables = {id(t): t for t in (full.get_input_embeddings().weight, outward.weight)}
+        with torch.no_grad():
+            for new, old in added.items():
+                for table in [*tables.values(), *([] if outward.bias is None else [outward.bias])]:
+                    table[new] = table[list(old)].mean(0)
+        self.model = decoders.bare_of(full) if self.decodes else full.base_model
+        self.model.config.vocab_size = self.vocab_size = size
+        self._head = [TokenHead(full)] if self._head else []
+        self.added = tuple(added)
+
+    def _headed(self) -> Any:
+        """Return the library's model around this one, with the head that was loaded or added."""
+        full = self._full_model()
+        if self._head:
+            for name, part in self._head[0].parts.items():
+                setattr(full, name, part)
+        full.tie_weights()
         return full
 
     def set_special_ids(self, text: Text) -> None:
@@ -224,12 +252,9 @@ class Language(Encoder):
         model: Any = self.model
         if self._head:
             with torch.device("meta"):
-                model = self._full_model()
-            for name, part in self._head[0].parts.items():
-                setattr(model, name, part)
+                model = self._headed()
             if self.family == "bart":  # a buffer of zeros, which must not stay on no device
                 model.final_logits_bias = torch.zeros(1, self.vocab_size)
-            model.tie_weights()
         elif self._detector and self.family == "electra":
             with torch.device("meta"):
                 model = self._full_model("ElectraForPreTraining")

@@ -43,6 +43,7 @@ METHODS: dict[str, str] = {
     "sop": "unlabeled.methods.sop:SOP",
     "nsp": "unlabeled.methods.nsp:NSP",
     "gptbert": "unlabeled.methods.gptbert:GPTBERT",
+    "inherit": "unlabeled.methods.inherit:Inherit",
     "simcse": "unlabeled.methods.simcse:SimCSE",
     "ct": "unlabeled.methods.ct:CT",
     "tsdae": "unlabeled.methods.tsdae:TSDAE",

@@ -92,6 +92,19 @@ def require_attention(method: str, encoder: Encoder, causal: bool) -> None:
     )
 
 
+def require_words(method: str, encoder: Encoder) -> None:
+    """Refuse an encoder that does not read text, or has a decoder beside it.
+
+    Raises:
+        ConfigError: names what would work.
+    """
+    if encoder.modality != "text" or getattr(encoder, "decodes", False):
+        raise ConfigError(
+            f"{method} needs an encoder or a decoder of text by itself, and '{encoder.name}' is "
+            "neither. Choose encoder.name from hf:bert-mini, hf:gpt2-mini, ..."
+        )
+
+
 def require_decoder(method: str, encoder: Encoder) -> None:
     """Refuse an encoder that has no decoder beside it.
 

@@ -18,6 +18,7 @@ from unlabeled.kinds import TEXT
 from unlabeled.modalities import scripts
 from unlabeled.modalities.base import Modality
 from unlabeled.modalities.decode import PIECE, Damage, clean, decode
+from unlabeled.modalities.extend import pieces_of
 from unlabeled.modalities.tokenizer import INFILL
 from unlabeled.types import View
 
@@ -42,6 +43,7 @@ class Text(Modality):
             document is also what a generator must predict at the end.
         sentinel_ids: tokens that stand for hidden spans, the first first.
         infill_ids: tokens before prefix, middle and suffix, or none.
+        pieces: tokens that were added to a tokenizer, and what stood in their place before.
     """
 
     name = "text"
@@ -66,6 +68,7 @@ class Text(Modality):
         vocabulary = tokenizer.get_vocab()
         names = takewhile(vocabulary.__contains__, map("<extra_id_{}>".format, count()))
         self.sentinel_ids: list[int] = [vocabulary[name] for name in names]
+        self.pieces = pieces_of(self.folder)
         self.infill_ids: list[int] = [vocabulary[n] for n in INFILL if n in vocabulary]
 
     @classmethod

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.nn.precision import full, no_autocast
 from unlabeled.types import Loss
 
 
@@ -40,6 +41,24 @@ def token_scores(logits: Tensor, targets: Tensor) -> Scores:
     """Return what each target cost, (S, K) and (S,); all of them are ids."""
     nats = cross_entropy(logits, targets, "none")
     return Scores(nats, targets, logits.argmax(-1) == targets)
+
+
+def teacher_nats(logits: Tensor, said: Tensor, temperature: float) -> Tensor:
+    """Return the sum over rows of t^2 KL(teacher || student) at temperature t, in nats.
+
+    Hinton et al. 2015 (arXiv:1503.02531), section 2: the factor keeps gradients as large as those
+    of the cross-entropy.
+
+    Args:
+        logits: (S, K) of the student.
+        said: (S, K) of the teacher, without gradient.
+        temperature: > 0.
+    """
+    with no_autocast(logits):
+        own = F.log_softmax(full(logits) / temperature, 1)
+        target = F.log_softmax(full(said.detach()) / temperature, 1)
+        nats = F.kl_div(own, target, reduction="sum", log_target=True)
+    return nats * temperature**2
 
 
 HEADS = {

@@ -126,11 +126,13 @@ def _num_special(method: Method, rows: TokenRows) -> int:
 def score_run(run: Run) -> list[str]:
     """Score the held-out text of a finished run beside plain baselines, and remember it.
 
-    Writes ``held_out`` and ``baselines`` into run.json.
+    Writes ``held_out`` and ``baselines`` into run.json, and what `drift.beside` returns.
 
     Returns:
         Sentences for a person; none for a run of images, or where nothing is held out.
     """
+    from unlabeled.transfer import drift  # which scores rows by the function above
+
     if not strings(run.config.data.kind) or not len(run.rows("held_out")):
         return []
     method = run.method()
@@ -142,14 +144,17 @@ def score_run(run: Run) -> list[str]:
     )
     plain = baselines(run.folder / "tokens")
     figures = {name: round(value, 4) for name, value in plain.get("bits_per_byte", {}).items()}
-    write_json(run.folder / INFO, {**run.info, "held_out": found, "baselines": figures})
+    others = drift.beside(run, method, found, limit)
+    write_json(run.folder / INFO, {**run.info, "held_out": found, "baselines": figures, **others})
+    drifted = drift.words(run, found, others)
     if method.scored != "text":
-        return [_words(method.scored, found)]
+        return [_words(method.scored, found), *drifted]
     own, best = found["bits_per_byte"], plain["best"]
     worse = "better than" if own < figures[best] else "no better than"
     return [
         f"Held-out text: {own:.3f} bits per byte, {worse} the best plain baseline "
-        f"({best}: {figures[best]:.3f}; xz: {figures['xz']:.3f})."
+        f"({best}: {figures[best]:.3f}; xz: {figures['xz']:.3f}).",
+        *drifted,
     ]
 
 
