@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled import kinds
+from unlabeled.data import log_labels
 from unlabeled.data.find import Source, find
+from unlabeled.data.label_names import Names
 from unlabeled.data.label_table import TABLES, columns_of, pick, read_columns
 from unlabeled.errors import UsageError, nearest
 
@@ -94,8 +96,27 @@ def read_labels(
     Raises:
         UsageError: with the sentence to print.
     """
+    found = _read(labels, source, label_column, classes, table)
+    if found.group is None:
+        found = replace(found, group=log_labels.episodes(source, found.indices))
+    return found
+
+
+def _read(
+    labels: str | Path | None,
+    source: Source,
+    label_column: str | None,
+    classes: Sequence[str] | None,
+    table: str | Path | None,
+) -> Labels:
     if isinstance(labels, str) and labels.startswith("column:"):
         label_column, labels = labels.removeprefix("column:"), None
+    if kinds.rows(source.kind) and (labels is None or (table is not None and _same(labels, table))):
+        column = log_labels.column(source, label_column, _LABELS[:-1])
+        if column is None:
+            return _from_folders(source, classes)
+        words = log_labels.words(source, column)
+        return _build(np.arange(len(words)), {"label": words}, classes, f"column '{column}'")
     own = _own_tables(source, table)
     if labels is None or (table is not None and _same(labels, table)):
         if own:
@@ -183,8 +204,8 @@ def _is_data_set(path: Path, source: Source, column: str | None, table: str | Pa
     if key is None or text:
         return False
     first = next((str(word) for word in read_columns(path, [key])[0]), "")
-    names = _Names(source, table)
-    return names.find(first, path.parent) is None and (path.parent / first).is_file()
+    names = Names(source, table)
+    return not names.find(first, path.parent) and (path.parent / first).is_file()
 
 
 def _label_column(path: Path, columns: Sequence[str], given: str | None) -> str:
@@ -253,21 +274,23 @@ def _from_table(
             f"Columns seen: {', '.join(columns)}."
         )
     read = read_columns(path, [key, *parts.values()])
-    values = dict(zip(parts, read[1:], strict=True))
-    names = _Names(source, table)
-    return _build(_match(read[0], path, source, columns, names), values, classes, str(path))
+    rows, indices = _match(read[0], path, source, columns, Names(source, table))
+    values = {
+        part: [column[row] for row in rows] for part, column in zip(parts, read[1:], strict=True)
+    }
+    return _build(indices, values, classes, str(path))
 
 
 def _match(
-    given: Sequence[Any], path: Path, source: Source, columns: Sequence[str], names: _Names
-) -> NDArray[np.int64]:
-    """Return the index of each named sample.
+    given: Sequence[Any], path: Path, source: Source, columns: Sequence[str], names: Names
+) -> tuple[list[int], NDArray[np.int64]]:
+    """Return rows of the table and the indices of their samples; an episode may be several.
 
     Raises:
         UsageError: some are not among the samples.
     """
     found = [names.find(str(word), path.parent) for word in given]
-    missing = [str(word) for word, index in zip(given, found, strict=True) if index is None]
+    missing = [str(word) for word, indices in zip(given, found, strict=True) if not indices]
     if missing or not found:
         first = f" (first: {missing[0]})" if missing else ""
         example = f" The samples are named like {source.name(0)}." if len(source) else ""
@@ -275,34 +298,8 @@ def _match(
             f"{path}: {len(missing)} of {len(found)} paths not found among the samples{first}. "
             f"Columns seen: {', '.join(columns)}.{example}"
         )
-    return np.array(found, dtype=np.int64)
-
-
-class _Names:
-    """Finds samples by path: as named, relative to the folder, or by a unique file name."""
-
-    def __init__(self, source: Source, folder: str | Path | None) -> None:
-        self.full = {source.name(i): i for i in range(len(source))}
-        self.last: dict[str, int] = {}
-        for name, index in self.full.items():
-            last = PurePosixPath(name).name
-            self.last[last] = -1 if last in self.last else index
-        root = None if folder is None else Path(folder).expanduser().resolve()
-        self.root = root if root is not None and root.is_dir() else None
-
-    def find(self, word: str, beside: Path) -> int | None:
-        """Return the index of the sample that `word` names, or None."""
-        if word in self.full:
-            return self.full[word]
-        if self.root is not None:
-            for base in (Path(), beside):
-                place = (base / word).resolve()
-                if place.is_relative_to(self.root):
-                    name = place.relative_to(self.root).as_posix()
-                    if name in self.full:
-                        return self.full[name]
-        index = self.last.get(PurePosixPath(word.replace("\\", "/")).name, -1)
-        return None if index < 0 else index
+    pairs = [(row, index) for row, indices in enumerate(found) for index in indices]
+    return [row for row, _ in pairs], np.array([index for _, index in pairs], dtype=np.int64)
 
 
 def _from_folders(source: Source, classes: Sequence[str] | None) -> Labels:

@@ -75,10 +75,7 @@ class Columns:
         values = values.reshape(len(values), -1)
         if len(values) != stop - start:
             raise DataError(f"column '{column}' ends after {start + len(values):,} rows")
-        with np.errstate(over="ignore"):
-            narrow = values.astype(np.float32)
-        narrow[~np.isfinite(narrow)] = np.nan
-        return narrow
+        return narrow(values)
 
     def episodes(self) -> list[tuple[str, int, int]]:
         """Return (label, first row, row after the last) of each episode.
@@ -117,6 +114,14 @@ class Columns:
         edges = range(0, self.num_rows, _BLOCK)
         parts = [self.block(name, a, min(a + _BLOCK, self.num_rows)) for a in edges]
         return np.concatenate([np.asarray(part).reshape(len(part), -1)[:, 0] for part in parts])
+
+
+def narrow(values: NDArray[np.float64]) -> Values:
+    """Return numbers in single precision, NaN for what is not finite or too large for it."""
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    found[~np.isfinite(found)] = np.nan
+    return found
 
 
 def _label(value: Any) -> str:

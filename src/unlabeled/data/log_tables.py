@@ -21,7 +21,9 @@ _EVERY = 256
 
 _EXAMPLES = 100
 _CHUNK = 1 << 22
-_MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-", "?"})
+_MISSING = frozenset(
+    {"", "nan", "NaN", "NAN", "na", "NA", "n/a", "N/A", "null", "NULL", "None", "none", "-", "?"}
+)
 
 
 class CsvLog(Columns):
@@ -60,54 +62,63 @@ class CsvLog(Columns):
 
     def block(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return a column of some rows."""
-        return np.asarray(self._frame([name], start, stop)[name])
+        return _numpy(self._table([name], start, stop).column(name), self.blocks.get(name), name)
 
     def rows(self, names: Sequence[str], start: int, stop: int) -> NDArray[np.float32]:
         """Return channels of some rows, read at once."""
-        missing = [name for name in names if name not in self.blocks]
-        if missing:
-            return super().rows(names, start, stop)
-        values = self._frame(list(names), start, stop)[list(names)].to_numpy(np.float32)
-        values[~np.isfinite(values)] = np.nan
-        return np.asarray(values, np.float32)
+        there = [name for name in dict.fromkeys(names) if name in self.blocks]
+        found = _Table(self.blocks, self._table(there, start, stop))
+        return found.rows(names, 0, stop - start)
 
-    def _frame(self, names: list[str], start: int, stop: int) -> Any:
-        import pandas
+    def _table(self, names: list[str], start: int, stop: int) -> Any:
+        """Parse the rows around those that are asked for, strictly."""
+        import pyarrow as pa
+        from pyarrow import csv as arrow
 
         first, last = start // _EVERY, -(-stop // _EVERY)
         with open_regular(self.path, follow=True) as file:
             file.seek(self.offsets[first])
             end = self.offsets[last] if last < len(self.offsets) else None
             data = file.read() if end is None else file.read(end - self.offsets[first])
-        numbers = {name: np.float64 for name in names if name in self.blocks}
+        types = {n: pa.float64() if n in self.blocks else pa.string() for n in names}
         try:
-            frame = pandas.read_csv(
-                io.BytesIO(data), header=None, names=self.header, usecols=names,
-                sep=self.delimiter, dtype=numbers, na_values=sorted(_MISSING),
-                skiprows=start - first * _EVERY, nrows=stop - start, index_col=False,
-                on_bad_lines="error", skip_blank_lines=False,
-            )  # fmt: skip
-        except (ValueError, pandas.errors.ParserError, UnicodeDecodeError) as error:
-            raise DataError(f"rows {start:,} to {stop:,} are no numbers ({error})") from None
-        if len(frame) != stop - start:
-            raise DataError(f"it ends after {start + len(frame):,} rows")
-        return frame
+            table = arrow.read_csv(
+                io.BytesIO(data),
+                arrow.ReadOptions(
+                    use_threads=False, block_size=len(data) + 1, column_names=self.header
+                ),
+                arrow.ParseOptions(delimiter=self.delimiter),
+                arrow.ConvertOptions(
+                    column_types=types, null_values=sorted(_MISSING), include_columns=names
+                ),
+            )
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"rows {start:,} to {stop:,} are no numbers ({_first(error)})"
+            ) from None
+        table = table.slice(start - first * _EVERY, stop - start)
+        if table.num_rows != stop - start:
+            raise DataError(f"it ends after {start + table.num_rows:,} rows")
+        return table
 
 
 def _offsets(file: Any, first: int) -> tuple[list[int], int]:
-    """Return the offset of every 256th row, and how many rows there are."""
-    kept, count, offset, unfinished = [first], 0, first, False
+    """Return the offset of every 256th row, and how many rows there are; blank lines are none."""
+    kept, count, offset, last = [first], 0, first, first - 1
     while chunk := file.read(_CHUNK):
-        ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10)
-        numbers = count + 1 + np.arange(len(ends))
-        kept.extend((offset + ends[numbers % _EVERY == 0] + 1).tolist())
-        count, offset = count + len(ends), offset + len(chunk)
-        unfinished = not chunk.endswith(b"\n")
-    return kept, count + unfinished
+        ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10) + offset
+        lengths = np.diff(ends, prepend=last) - 1
+        before = np.frombuffer(b"\n" + chunk, np.uint8)[ends - offset]
+        full = (lengths > 1) | ((lengths == 1) & (before != 13))
+        numbers = count + np.cumsum(full)
+        kept.extend((ends[full & (numbers % _EVERY == 0)] + 1).tolist())
+        count, offset = count + int(full.sum()), offset + len(chunk)
+        last = int(ends[-1]) if len(ends) else last
+    return kept, count + (offset - 1 > last)
 
 
 def _is_number(cell: str) -> bool:
-    word = cell.strip().lower()
+    word = cell.strip()
     if word in _MISSING:
         return True
     try:

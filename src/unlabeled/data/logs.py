@@ -107,6 +107,24 @@ class Logs:
         start, stop = self._start[index], self._stop[index]  # type: ignore[attr-defined]
         return Stretch(log, int(start), int(stop))
 
+    def columns(self) -> list[str]:
+        """Return the names of all columns of the first log that can be read."""
+        log = next((log for log in self.logs if not isinstance(log, str)), None)
+        return [] if log is None else [*log.blocks, *log.words]
+
+    def values(self, index: int, column: str) -> NDArray[Any]:
+        """Return a column of a sample's rows, (T,).
+
+        Raises:
+            DataError: the log cannot be read, or has no such column.
+        """
+        stretch = self.payload(index)
+        log: Any = stretch.log
+        if column not in (*log.blocks, *log.words):
+            raise DataError(f"it has no column '{column}'")
+        found = np.asarray(log.block(column, stretch.start, stretch.stop))
+        return found.reshape(len(found), -1)[:, 0]
+
 
 def _cuts(first: int, last: int, window: int) -> list[tuple[int, int]]:
     """Return equal parts of at most `window` steps, so that none is a leftover.

@@ -17,7 +17,7 @@ _ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
         ("time", "time|timestamp|stamp|t|ts|sec|second|datetime|date|time_m?s|time_ns"),
         ("episode", "(episode|trajectory|traj|run)[_ ]?(index|id|no|nr|number)?"),
         ("index", "index|idx|frame|frame_index|step|row|row_id|sample|task_index|unnamed: 0|id|"),
-        ("label", "label|class|classe|category|target|y|activity|condition|fault|anomaly|subject|"
+        ("label", "label|class|classe|category|target|activity|condition|fault|anomaly|subject|"
                   "speaker|patient|state_label|behavior|behaviour|gesture|exercise|split|fold|task"),
     )
 )  # fmt: skip
