@@ -8,7 +8,7 @@ or a front thigh of half the strength, ground of half the friction, a torso of o
 the mass, joints of one and a half times the damping. One parquet file an episode of 256 steps lies
 in a folder named after its condition: 17 observations, 6 actions, the reward and the time. The
 gait is drawn anew in every episode, so that the condition shows in how the body answers, not in
-what it does. Needs `pip install "unlabeled[robots]"` and no screen.
+what it does. Needs `pip install "unlabeled[simulation]"` and no screen.
 """
 
 from __future__ import annotations

@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 DISTRIBUTION = "unlabeled"
-EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "audio": ("soundfile", "soxr")}
+EXTRAS = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "audio": ("soundfile", "soxr"),
+    "robots": ("h5py",),
+}
 _CORE = ("torch", "torchvision", "timm", "transformers", "datasets", "safetensors", "scikit-learn")
 _FREE_GB = 5.0
 

@@ -60,7 +60,7 @@ AUDIO = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".au"}
 )
 TEXT = frozenset({".txt", ".text", ".md", ".rst"})
-SERIES = frozenset({".npz"})
+SERIES = frozenset({".npz", ".h5", ".hdf5"})
 TABLE = frozenset({".parquet", ".csv", ".tsv", ".jsonl", ".ndjson"})
 _WORDS = ("review", "sentence", "abstract", "message")
 _PATHS = ("file", "path", "file_name", "filename")

@@ -197,3 +197,83 @@ def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("\r\n".join(["x,y,u0", *rows, "", ""]).encode())
     source = find(str(tmp_path / "a.csv"), window=600)
     np.testing.assert_array_equal(source.payload(0).read(["x"])[:, 0], np.arange(600))
+
+
+def test_hdf5_as_minari_d4rl_and_robomimic_lay_it_out(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    values = np.arange(120.0).reshape(40, 3)
+    with h5py.File(tmp_path / "minari.hdf5", "w") as file:
+        for i, steps in enumerate((12, 9)):
+            group = file.create_group(f"episode_{i}")
+            group["observations"] = values[
+                : steps + 1
+            ]  # Minari keeps the state after the last step
+            group["actions"] = values[:steps, :2]
+            group["infos/secret"] = values[:steps, 0]
+    source = find(str(tmp_path / "minari.hdf5"))
+    assert [source.name(i) for i in range(2)] == [f"minari.hdf5#episode_{i}" for i in range(2)]
+    found = source.payload(1).read(["observations.2", "actions.1"])
+    np.testing.assert_array_equal(found, np.stack([values[:9, 2], values[:9, 1]], 1))
+    with h5py.File(tmp_path / "robomimic.h5", "w") as file:
+        for i in (0, 10, 2):
+            group = file.create_group(f"data/demo_{i}")
+            group["obs/eef_pos"] = values[: 10 + i]
+            group["obs/image"] = np.zeros((10 + i, 4, 4, 3), np.uint8)
+            group["actions"] = values[: 10 + i]
+        file["mask/train"] = np.array([b"demo_0"])
+        file["data/demo_0/elsewhere"] = h5py.ExternalLink(str(tmp_path / "minari.hdf5"), "/")
+    source = find(str(tmp_path / "robomimic.h5"))
+    lengths = [len(source.payload(i).read(["obs.eef_pos.0"])) for i in range(3)]
+    assert lengths == [10, 12, 20]
+    assert not any("elsewhere" in name or "image" in name for name in source.columns())
+    with h5py.File(tmp_path / "d4rl.hdf5", "w") as file:
+        file["observations"], file["actions"] = values, values[:, :1]
+        file["terminals"] = np.arange(40) == 24
+    assert len(find(str(tmp_path / "d4rl.hdf5"))) == 2
+    (tmp_path / "none.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
+    with pytest.raises(UsageError, match="it is no HDF5 file"):
+        find(str(tmp_path / "none.h5"))
+
+
+def test_lerobot_folders_of_both_versions(tmp_path: Path) -> None:
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    state = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+    episode = np.repeat([0, 1], 15)
+    table = pa.table(
+        {
+            "observation.state": pa.FixedSizeListArray.from_arrays(state.ravel(), 2),
+            "action": [row.tolist() for row in state],
+            "timestamp": np.arange(30) * 0.1,
+            "frame_index": np.arange(30),
+            "episode_index": episode,
+            "index": np.arange(30),
+            "task_index": np.zeros(30, np.int64),
+        }
+    )
+    features = {
+        "observation.state": {"shape": [2], "names": {"motors": ["pan", "lift"]}},
+        "action": {"shape": [2], "names": None},
+    }
+    for version, files in (
+        ("v3", {"data/chunk-000/file-000.parquet": table}),
+        (
+            "v2",
+            {f"data/chunk-000/episode_{i:06d}.parquet": table.slice(15 * i, 15) for i in (0, 1)},
+        ),
+    ):
+        for name, rows in files.items():
+            (tmp_path / version / name).parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(rows, tmp_path / version / name)
+        (tmp_path / version / "meta" / "episodes").mkdir(parents=True)
+        (tmp_path / version / "meta" / "info.json").write_text(json.dumps({"features": features}))
+        extra = tmp_path / version / "meta" / "episodes" / "file-000.parquet"
+        pq.write_table(pa.table({"length": [15, 15], "x": [1.0, 2.0]}), extra)
+        source = find(str(tmp_path / version))
+        assert source.kind == "series"
+        assert len(source) == 2
+        found = source.payload(1).read(["observation.state.lift", "action.0"])
+        np.testing.assert_array_equal(found, np.stack([state[15:, 1], state[15:, 0]], 1))

@@ -40,20 +40,9 @@ class Arrays(Columns):
                     f"its array '{name}' holds Python objects, which are not read because they can "
                     "run code; save numbers, with NaN where one is missing"
                 )
-        numbers = {n: a for n, a in arrays.items() if a.shape and a.dtype.kind in "fiub"}
-        self.batch = next((a.shape[:2] for a in numbers.values() if len(a.shape) == 3), None)
-        depth = 1 if self.batch is None else 2
-        long = Counter(a.shape[:depth] for a in numbers.values() for _ in range(_weight(a)))
-        if not long:
-            raise DataError("it holds no array of numbers")
-        length = self.batch or long.most_common(1)[0][0]
-        fitting = {
-            name: (array.shape[depth] if len(array.shape) > depth else 0)
-            for name, array in numbers.items()
-            if array.shape[:depth] == length and len(array.shape) <= depth + 1
-        }
-        words = [n for n, a in arrays.items() if n not in numbers and a.shape[:depth] == length]
-        super().__init__(fitting, int(np.prod(length)), words)
+        self.batch = next((a.shape[:2] for a in arrays.values() if len(a.shape) == 3), None)
+        blocks, words, count = columns_of(arrays, self.batch)
+        super().__init__(blocks, count, words)
 
     def episodes(self) -> list[tuple[str, int, int]]:
         """Return the episodes; those of an array (E, T, W) are E."""
@@ -75,6 +64,40 @@ class Arrays(Columns):
     def part(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return a part of an array along its first axis."""
         raise NotImplementedError
+
+
+def columns_of(
+    arrays: Mapping[str, Array], batch: tuple[int, ...] | None = None, one_more: bool = False
+) -> tuple[dict[str, int], list[str], int]:
+    """Return columns of numbers with their widths, columns of words, and the number of rows.
+
+    Args:
+        arrays: by name.
+        batch: (E, T) where arrays are stacked episodes.
+        one_more: whether arrays may have a row more than the log: the state after the last step.
+
+    Raises:
+        DataError: there is no array of numbers.
+    """
+    numbers = {n: a for n, a in arrays.items() if a.shape and a.dtype.kind in "fiub"}
+    depth = 1 if batch is None else 2
+    long = Counter(a.shape[:depth] for a in numbers.values() for _ in range(_weight(a)))
+    if not long:
+        raise DataError("it holds no array of numbers")
+    length = batch or long.most_common(1)[0][0]
+    fitting = {length}
+    if one_more and (length[0] - 1,) in long:
+        length = (length[0] - 1,)
+        fitting.add(length)
+    elif one_more:
+        fitting.add((length[0] + 1,))
+    blocks = {
+        name: (array.shape[depth] if len(array.shape) > depth else 0)
+        for name, array in numbers.items()
+        if array.shape[:depth] in fitting and len(array.shape) <= depth + 1
+    }
+    words = [n for n, a in arrays.items() if n not in numbers and a.shape[:depth] == length]
+    return blocks, words, int(np.prod(length))
 
 
 def _weight(array: Array) -> int:

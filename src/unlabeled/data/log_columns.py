@@ -25,10 +25,14 @@ class Columns:
         blocks: name of each column of numbers -> numbers a row; 0 for a column that is no vector.
         num_rows: how many rows there are.
         words: names of the columns that hold no numbers.
+
+    Attributes:
+        vectors: names of what is in a vector, where a format says them; else it is numbered.
     """
 
     def __init__(self, blocks: Mapping[str, int], num_rows: int, words: Sequence[str] = ()) -> None:
         self.blocks, self.num_rows, self.words = dict(blocks), num_rows, tuple(words)
+        self.vectors: Mapping[str, Sequence[str]] = {}
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -42,10 +46,15 @@ class Columns:
     def _places(self) -> dict[str, tuple[str, int]]:
         """Return name of a channel -> (column, place in its vector)."""
         return {
-            (f"{name}.{i}" if width else name): (name, i)
+            (f"{name}.{self._part(name, i)}" if width else name): (name, i)
             for name, width in self.blocks.items()
             for i in range(max(1, width))
         }
+
+    def _part(self, name: str, number: int) -> str:
+        """Return what a number of a vector is called."""
+        names = self.vectors.get(name, ())
+        return names[number] if len(names) == self.blocks[name] else str(number)
 
     @property
     def names(self) -> Sequence[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -67,7 +67,7 @@ class CsvLog(Columns):
     def rows(self, names: Sequence[str], start: int, stop: int) -> NDArray[np.float32]:
         """Return channels of some rows, read at once."""
         there = [name for name in dict.fromkeys(names) if name in self.blocks]
-        found = _Table(self.blocks, self._table(there, start, stop))
+        found = _Table(self, self._table(there, start, stop))
         return found.rows(names, 0, stop - start)
 
     def _table(self, names: list[str], start: int, stop: int) -> Any:
@@ -159,7 +159,7 @@ class ParquetLog(Columns):
     def rows(self, names: Sequence[str], start: int, stop: int) -> NDArray[np.float32]:
         """Return channels of some rows, their row groups read once."""
         columns = {self._places[name][0] for name in names if name in self._places}
-        found = _Table(self.blocks, self._table(sorted(columns), start, stop))
+        found = _Table(self, self._table(sorted(columns), start, stop))
         return found.rows(names, 0, stop - start)
 
     def _table(self, names: list[str], start: int, stop: int) -> Any:
@@ -176,9 +176,9 @@ class ParquetLog(Columns):
 class _Table(Columns):
     """Rows of a parquet file in memory."""
 
-    def __init__(self, blocks: Mapping[str, int], table: Any) -> None:
-        super().__init__(blocks, table.num_rows)
-        self.table = table
+    def __init__(self, log: Columns, table: Any) -> None:
+        super().__init__(log.blocks, table.num_rows)
+        self.table, self.vectors = table, log.vectors
 
     def block(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return a column of some rows."""

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled.data import log_lerobot
 from unlabeled.data.folder import Names, Scan, printable
 from unlabeled.data.log_arrays import NpzLog
 from unlabeled.data.log_columns import Columns
+from unlabeled.data.log_hdf5 import Hdf5Log
 from unlabeled.data.log_tables import CsvLog, ParquetLog
 from unlabeled.errors import DataError, MissingExtraError, UsageError
 from unlabeled.modalities.roles import channels, role
@@ -31,6 +33,7 @@ _READERS: Mapping[str, Callable[[bytes], Columns]] = {
     ".tsv": CsvLog,
     ".parquet": ParquetLog,
     ".npz": NpzLog,
+    **dict.fromkeys((".h5", ".hdf5"), Hdf5Log),
 }
 
 
@@ -142,6 +145,7 @@ def open_logs(
     names: Sequence[bytes],
     window: int | None,
     skipped: Mapping[str, int] | None = None,
+    vectors: Mapping[str, Sequence[str]] | None = None,
 ) -> Logs:
     """Open files as one source; a damaged one becomes a sample that cannot be read.
 
@@ -150,6 +154,7 @@ def open_logs(
         names: of the files.
         window: steps above which an episode is cut; None is `WINDOW`.
         skipped: what was left out of the search.
+        vectors: names of what is in the vectors of columns, where a format says them.
 
     Raises:
         UsageError: none of them holds a column of numbers.
@@ -161,6 +166,8 @@ def open_logs(
     for name in names:
         path = os.path.join(root, name)
         log = _open(path)
+        if not isinstance(log, str):
+            log.vectors = vectors or {}
         if not isinstance(log, str) and not any(channels(log.names)):
             left_out["tables without a column of numbers"] += 1
             continue
@@ -171,7 +178,7 @@ def open_logs(
         first = next((log for log in logs if isinstance(log, str)), "none has a column of numbers")
         raise UsageError(
             f"{printable(root)}: none of {len(names):,} files can be read as a log ({first}). "
-            f"Logs are csv, parquet or npz files of numbers, a row a step."
+            f"Logs are csv, parquet, npz or HDF5 files of numbers, a row a step."
         )
     return Logs(logs, Names(kept), window or WINDOW, digest.hexdigest(), left_out)
 
@@ -202,14 +209,17 @@ def in_folder(where: bytes, found: Scan, window: int | None) -> Logs:
     Raises:
         UsageError: there are none.
     """
+    of_robots = log_lerobot.is_dataset(where)
     names = [
         name
         for name in sorted((*found.names["series"], *found.names["table"]))
         if os.path.splitext(name)[1].lower().decode("utf-8", "replace") in _READERS
+        and (name.startswith(b"data/") or not of_robots)
     ]
     others = sum(found.suffixes.values()) - len(names)
     skipped = Counter(found.skipped) + Counter({"other files": others} if others else {})
-    return open_logs(where, names, window, skipped)
+    vectors = log_lerobot.vectors(where) if of_robots else {}
+    return open_logs(where, names, window, skipped, vectors)
 
 
 def is_log(path: bytes) -> bool:

@@ -26,6 +26,10 @@ _STEM = re.compile(r"^(action|act|command|cmd|control|ctrl)[s]?[._\[/ ]|^(a|u)_?
 """What actions of several dimensions begin with, such as ``action.elbow`` or ``u3``."""
 
 
+_COPY = re.compile(r"^(next_(obs|observation)s?|infos?|info)\b")
+"""What says again what the next row says, or what no sensor knows."""
+
+
 def role(name: str) -> Role:
     """Return what a column is for; what no name tells is an observation.
 
@@ -33,6 +37,8 @@ def role(name: str) -> Role:
     ('action', 'time', 'reward', 'observation')
     """
     word = name.strip().lower()
+    if _COPY.match(word):
+        return "index"
     for known, pattern in _ROLES:
         if pattern.fullmatch(word):
             return known
