@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unlabeled.cli import checks, show
-from unlabeled.cli.measure import LabelColumn, Labels
+from unlabeled.cli.measure import LabelColumn, Labels, Task
 from unlabeled.cli.train import Column, Kind
 from unlabeled.errors import UsageError
 
@@ -26,27 +26,34 @@ def finetune(
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Of the split and of training.")
     ] = 0,
+    task: Task = None,
 ) -> None:
-    """Train a classifier from a few labels."""
+    """Train a classifier, or a tagger of words, from a few labels."""
     folder = checks.run(run)
     labels = checks.labels(labels, folder, label_column)
     from unlabeled.export.reload import quiet
     from unlabeled.runs import Run
-    from unlabeled.transfer.finetune import finetune as train
+    from unlabeled.transfer import tag_finetune, tagging
+    from unlabeled.transfer.finetune import finetune as classify
 
+    opened = Run.open(folder)
+    words = tagging.asked(labels, opened.config.data.path, opened.config.data.kind, task)
+    train = tag_finetune.finetune if words else classify
     with quiet():
-        found = train(Run.open(folder), labels, label_column=label_column, quick=quick, seed=seed)
+        found = train(opened, labels, label_column=label_column, quick=quick, seed=seed)
     names = ", ".join(found.classes[:10]) + (", ..." if len(found.classes) > 10 else "")
     show.say(f"{len(found.classes)} classes: {names}")
     show.say(
         f"accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} on {found.validation} "
-        "samples set aside (they also chose the training, so slightly too high)"
+        f"{'words' if words else 'samples'} set aside (they also chose the training, so slightly too high)"
     )
-    show.say(f"Classifier  {found.folder}")
+    show.say(f"{'Tagger' if words else 'Classifier'}  {found.folder}")
     show.next_commands(
         [
             (f"unlabeled predict {run} DATA", "label new data"),
-            (f"unlabeled export {run}/finetune --to onnx", "use it elsewhere"),
+            (f"unlabeled embed {run} DATA", "features as parquet")
+            if words
+            else (f"unlabeled export {run}/finetune --to onnx", "use it elsewhere"),
             (f"unlabeled report {run}", "one page of everything"),
         ]
     )
@@ -55,14 +62,19 @@ def finetune(
 def predict(
     run: RunFolder,
     data: Data,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="csv to write.")] = Path(
-        "predictions.csv"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="csv to write; jsonl where words are tagged."),
+    ] = None,
     kind: Kind = None,
     column: Column = None,
 ) -> None:
     """Label data with the classifier, as csv."""
     folder = checks.run(run, part="finetune")
+    if _tags_words(folder):
+        _tag(run, folder, data, out or Path("predictions.jsonl"), column)
+        return
+    out = out or Path("predictions.csv")
     source = checks.source(data, kind or checks.kind_of(folder), column)
     checks.writable(out)
     from unlabeled.api import Classifier
@@ -73,6 +85,29 @@ def predict(
     show.next_commands(
         [
             (f"unlabeled export {run}/finetune --to onnx", "use it elsewhere"),
+            (f"unlabeled embed {run} {data}", "features as parquet"),
+            (f"unlabeled report {run}", "one page of everything"),
+        ]
+    )
+
+
+def _tags_words(folder: Path) -> bool:
+    return checks.info(folder / "finetune", "classes.json").get("task") == "tagging"
+
+
+def _tag(run: str, folder: Path, data: str, out: Path, column: str | None) -> None:
+    """Tag the words of sentences that are given, or of lines of text."""
+    checks.writable(out)
+    from unlabeled.cli import write
+    from unlabeled.runs import Run
+    from unlabeled.transfer.tag_finetune import Tagger
+
+    sentences = write.sentences(data, column)
+    count = write.tags(Tagger(Run.open(folder)), sentences, out)
+    show.say(f"{count:,} sentences with their tags in {out}")
+    show.next_commands(
+        [
+            (f"head -n 1 {out}", "look"),
             (f"unlabeled embed {run} {data}", "features as parquet"),
             (f"unlabeled report {run}", "one page of everything"),
         ]

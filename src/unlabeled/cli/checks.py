@@ -210,10 +210,10 @@ def runs_under(folder: Path) -> list[Path]:
     return sorted(found, key=lambda r: (r / "run.json").stat().st_mtime, reverse=True)
 
 
-def info(folder: Path) -> dict[str, Any]:
-    """Read ``run.json``, or nothing where it cannot be read."""
+def info(folder: Path, name: str = "run.json") -> dict[str, Any]:
+    """Read ``run.json`` or another file of facts, or nothing where it cannot be read."""
     try:
-        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -312,11 +312,15 @@ def labels(given: str | None, folder: Path, label_column: str | None = None) -> 
     Returns:
         What was given; ``column:NAME`` where it was the name of a column.
     """
+    from unlabeled.data import tags
     from unlabeled.data.find import of_config
     from unlabeled.data.labels import columns_of, read_labelled
     from unlabeled.runs import Run
 
     data = Run.open(folder).config.data
+    if given is not None and data.kind == "text" and tags.form_of(Path(given)) is not None:
+        tags.read_tagged(Path(given), label_column)
+        return given
     samples = of_config(data)
     table = Path(data.path)
     if given is not None and not Path(given).exists() and table.is_file():

@@ -38,7 +38,7 @@ Against = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        metavar="TASK", help="Read labels as single, multi, regression or ordinal; found."
+        metavar="TASK", help="Read labels as single, multi, regression, ordinal or tagging; found."
     ),
 ]
 

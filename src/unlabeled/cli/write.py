@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled.cli import checks
 from unlabeled.errors import DataError
+from unlabeled.items import named_payloads
+from unlabeled.modalities.decode import decode
 
 if TYPE_CHECKING:
     from unlabeled.api import Classifier, Encoder
     from unlabeled.data.find import Source
+    from unlabeled.transfer.tag_finetune import Tagger
 
 CHUNK = 1024
 
@@ -72,6 +79,55 @@ def predictions(classifier: Classifier, source: Source, out: Path) -> Count:
                 best = int(row.argmax())
                 table.writerow([name, classifier.classes[best], f"{row[best]:.4f}"])
     return _finish(draft, out, count)
+
+
+def sentences(data: str, column: str | None) -> Iterator[tuple[str, list[str]]]:
+    """Yield names and words: as given where data hold lists of words, else of lines of text.
+
+    Text is parted at spaces, and marks before and behind a word are words of their own.
+    """
+    from unlabeled.data.tags import words_of_table
+
+    path = Path(data)
+    given = words_of_table(path) if path.is_file() else None
+    if given is not None:
+        yield from ((f"{path.name}#{i}", words) for i, words in enumerate(given))
+        return
+    source = checks.source(data, "text", column)
+    for name, payload in named_payloads(source):
+        if isinstance(payload, DataError):
+            raise DataError(f"{name} cannot be read: {payload}")
+        text = payload if isinstance(payload, str) else decode(payload)
+        for number, line in enumerate(filter(str.strip, text.splitlines())):
+            yield f"{name}:{number}", _WORD.findall(line)
+
+
+_WORD = re.compile(r"\w+(?:[-'’.,/&]\w+)*|[^\w\s]")
+
+
+def tags(tagger: Tagger, given: Iterator[tuple[str, list[str]]], out: Path) -> int:
+    """Write a jsonl file with the fields name, words, tags and scores (probabilities).
+
+    Returns:
+        How many sentences were written.
+
+    Raises:
+        DataError: there is none.
+    """
+    count, draft = 0, out.with_name(f".{out.name}.part")
+    with draft.open("w", encoding="utf-8") as file:
+        while block := list(islice(given, CHUNK)):
+            rows = zip(block, tagger([words for _, words in block]), strict=True)
+            for (name, words), (said, chances) in rows:
+                scores = [round(chance, 4) for chance in chances]
+                line = {"name": name, "words": words, "tags": said, "scores": scores}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            count += len(block)
+    if not count:
+        draft.unlink()
+        raise DataError("There is no sentence to tag.")
+    draft.replace(out)
+    return count
 
 
 def _outputs(

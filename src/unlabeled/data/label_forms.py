@@ -20,7 +20,8 @@ from unlabeled.data.labels import Labels
 from unlabeled.errors import UsageError, nearest
 
 Form = Literal["single", "multi", "regression"]
-FORMS = ("single", "multi", "regression", "ordinal")
+FORMS = ("single", "multi", "regression", "ordinal", "tagging")
+"""What --task may be; tags of words are read by `data.tags`."""
 BETWEEN = re.compile(r"\s*[|;]\s*")
 _FEW, _SLICES = 20, 5
 

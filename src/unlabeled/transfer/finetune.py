@@ -19,7 +19,7 @@ from unlabeled.data.labels import read_labelled
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.kinds import strings
-from unlabeled.transfer import headed, splits
+from unlabeled.transfer import headed, splits, tagging
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.readings import Frozen, Trained
@@ -262,6 +262,11 @@ def load(run: Run) -> tuple[nn.Module, list[str]]:
         raise UsageError(
             f"{run.folder} has no classifier yet. Make one with "
             f"`unlabeled finetune {run.folder} --labels FILE`."
+        )
+    if read_json(folder / CLASSES).get("task") == tagging.TASK:
+        raise UsageError(
+            f"{folder} tags words; it has no class for a whole sample. "
+            f"`unlabeled predict {run.folder} DATA` uses it."
         )
     if strings(run.config.data.kind):
         from transformers import AutoModelForSequenceClassification

@@ -301,6 +301,13 @@ class Trained:
             )  # fmt: skip
         return train(fresh, self.known.train, rows, y, recipe, self.seed + draw, stops)
 
+    def _tested(self, model: nn.Module, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the guesses of the test part."""
+        logits, aims = scores(model, self.known.test), self.known.targets
+        guess: NDArray[Any]
+        guess = logits.argmax(1) if aims is None else targets.decide(logits, aims[rows])
+        return guess
+
     def _run(
         self,
         model: nn.Module,
@@ -314,9 +321,7 @@ class Trained:
         for stop, averaged in self._train(model, rows, recipe, stops, draw):
             guess, gained = self._validate(averaged, rows)
             if gained > best:
-                logits, aims = scores(averaged, self.known.test), self.known.targets
-                test = logits.argmax(1) if aims is None else targets.decide(logits, aims[rows])
-                best, found = gained, (guess, test, stop)
+                best, found = gained, (guess, self._tested(averaged, rows), stop)
                 self.kept = copy.deepcopy(averaged) if self.keep else None
         assert found is not None
         choices = {

@@ -98,11 +98,13 @@ class ResultsModel(_Strict):
 
     format: Literal[1] = Field(description="version of this form")
     metric: Literal["accuracy", "macro_f1", "label_f1", "r2"] = Field(description="what `score` is")
-    task: Literal["single", "multi", "regression"] = Field(
+    task: Literal["single", "multi", "regression", "tagging"] = Field(
         "single", description="the form of the labels"
     )
     classes: list[str] = Field(min_length=2, description="names of the classes")
-    counts: list[int] = Field(min_length=1, description="labels per class, ascending")
+    counts: list[int] = Field(
+        min_length=1, description="labels per class, or sentences in all (tagging), ascending"
+    )
     draws: int = Field(ge=1, description="draws that were asked for")
     seed: int = Field(ge=0, description="of split and draws")
     quick: bool = Field(description="whether it is the two-minute form")

@@ -100,6 +100,11 @@ class Material:
         return self.y_test if self.targets_test is None else self.targets_test
 
     @property
+    def expected(self) -> NDArray[np.int64]:
+        """Return the classes of the validation part."""
+        return self.y[self.validation]
+
+    @property
     def class_sizes(self) -> list[int]:
         """Return how many samples of each class labels are drawn from, of those with any."""
         found = np.bincount(self.y[self.pool])

@@ -19,6 +19,7 @@ from unlabeled.transfer.label_curve import Row
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.readings import Outcome, Reading, Trained
 from unlabeled.transfer.splits import Material
+from unlabeled.transfer.units import unit_of
 
 ROWS, GUESSES = "rows.jsonl", "guesses"
 
@@ -126,7 +127,7 @@ class Study:
                 self._row(name, count, draw)
                 pace[name] = (time.monotonic() - before) / steps
         return [
-            f"{name} at {count} labels a class: {self.draws - missing} of {self.draws} draws, "
+            f"{name} at {count} {unit_of(self.material.task).labels}: {self.draws - missing} of {self.draws} draws, "
             f"for the time limit of {self.minutes:g} minutes."
             for (name, count), missing in left_out.items()
         ]
@@ -155,7 +156,7 @@ class Study:
         if material.targets is not None:
             return self._score_targets(name, count, draw, found, seconds)
         num_classes, truth = len(material.classes), material.y_test
-        expected = material.y[material.validation]
+        expected = material.expected
         both = {
             "accuracy": accuracy(found.test, truth),
             "macro_f1": macro_f1(found.test, truth, num_classes),

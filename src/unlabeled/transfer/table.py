@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from unlabeled.transfer.arms import name_of
+from unlabeled.transfer.units import unit_of
 
 
 def cell(part: Mapping[str, Any] | None) -> str:
@@ -31,7 +32,7 @@ def _short(value: float) -> str:
 def table(results: Mapping[str, Any]) -> Table:
     """Return the table of `results`, as results.json holds them."""
     shown = Table(title=None, box=None, pad_edge=False)
-    shown.add_column("labels per class")
+    shown.add_column(unit_of(results.get("task")).axis)
     counts = sorted({row["labels_per_class"] for row in results["summary"]})
     for count in counts:
         shown.add_column(str(count), justify="right")
@@ -44,8 +45,9 @@ def table(results: Mapping[str, Any]) -> Table:
 
 def lines(results: Mapping[str, Any]) -> list[str]:
     """Return what is said below the table."""
+    unit = unit_of(results.get("task")).short
     found = [
-        f"Labels saved with {part['ours']} a class against {name_of(rival)}: {part['text']}"
+        f"Labels saved with {part['ours']} {unit} against {name_of(rival)}: {part['text']}"
         for rival, part in results["labels_saved"].items()
     ]
     return [*found, *_unlabelled(results), results["verdict"]]

@@ -152,9 +152,12 @@ def loss(logits: Tensor, target: Tensor) -> Tensor:
     """Return the loss that the form of the targets asks for.
 
     Args:
-        logits: (B, K).
-        target: (B,) int64 classes, (B, K) float labels in {0, 1}, or (B,) float numbers.
+        logits: (B, K), or (B, T, K) for tagged tokens.
+        target: (B,) int64 classes, (B, K) float labels in {0, 1}, (B,) float numbers, or
+            (B, >= T) int64 tags, -100 where a token has none.
     """
+    if logits.ndim == 3:
+        return functional.cross_entropy(logits.transpose(1, 2), target[:, : logits.shape[1]])
     if not target.is_floating_point():
         return functional.cross_entropy(logits, target)
     if target.ndim == 2:

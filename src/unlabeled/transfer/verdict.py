@@ -14,6 +14,7 @@ from unlabeled.transfer import stats
 from unlabeled.transfer.arms import OURS, PLAIN, RIVALS, in_order, name_of
 from unlabeled.transfer.label_curve import Row
 from unlabeled.transfer.public import is_public
+from unlabeled.transfer.units import A_CLASS, Unit
 
 Key = tuple[str, int, int]
 
@@ -29,12 +30,14 @@ class Evidence:
         scores: the same, (R,): the real test part first.
         seed: of the bootstrap.
         sizes: samples of each class that labels were drawn from; None: without end.
+        unit: what the counts count.
     """
 
     rows: Mapping[Key, Row]
     scores: Mapping[Key, NDArray[np.float64]]
     seed: int
     sizes: tuple[int, ...] | None = None
+    unit: Unit = A_CLASS
 
     def counts(self, reading: str) -> list[int]:
         """Return the label counts that a reading has rows for, ascending."""
@@ -100,6 +103,7 @@ def collect(
     seed: int,
     group: NDArray[np.str_] | None = None,
     sizes: Sequence[int] | None = None,
+    unit: Unit = A_CLASS,
 ) -> Evidence:
     """Score all rows on the test part and on bootstrap copies of it."""
     keys = list(rows)
@@ -107,7 +111,7 @@ def collect(
     weights = stats.item_weights(len(y), seed, group, count)
     found = stats.resample(np.stack([guesses[key] for key in keys]), y, metric, weights)
     classes = None if sizes is None else tuple(sizes)
-    return Evidence(rows, dict(zip(keys, found, strict=True)), seed, classes)
+    return Evidence(rows, dict(zip(keys, found, strict=True)), seed, classes, unit)
 
 
 def summary(evidence: Evidence) -> list[dict[str, Any]]:
@@ -182,11 +186,11 @@ def saved(evidence: Evidence, ours: str, rival: str, at: int) -> dict[str, Any]:
         "high": found.high,
         "reached": found.censored != "at_least",
         "censored": found.censored,
-        "text": wording(found),
+        "text": wording(found, evidence.unit),
     }
 
 
-def wording(found: stats.Saved) -> str:
+def wording(found: stats.Saved, unit: Unit = A_CLASS) -> str:
     """Write labels saved with their interval, and say where the data end.
 
     >>> wording(stats.Saved(3.14, 2.2, 4.5, 50, 157.0, 0.7, ""))
@@ -195,12 +199,12 @@ def wording(found: stats.Saved) -> str:
     'at least 10x (95 % interval from 8.1): never reached with 500 labels a class'
     """
     if found.censored == "at_most":
-        return f"at most {_times(found.ratio)}: better already with {found.theirs:.0f} a class"
+        return f"at most {_times(found.ratio)}: better already with {found.theirs:.0f} {unit.short}"
     if found.censored == "at_least":
         low = f" (95 % interval from {_short(found.low)})" if found.low is not None else ""
         return (
             f"at least {_times(found.ratio)}{low}: never reached with "
-            f"{found.theirs:.0f} labels a class"
+            f"{found.theirs:.0f} {unit.labels}"
         )
     low = "below" if found.low is None else _short(found.low)
     high = "beyond what was measured" if found.high is None else _short(found.high)
@@ -242,7 +246,11 @@ def grade(differences: Mapping[str, stats.Interval]) -> str:
 
 
 def sentence(
-    given: str, ours: str, differences: Mapping[str, stats.Interval], savings: Mapping[str, Any]
+    given: str,
+    ours: str,
+    differences: Mapping[str, stats.Interval],
+    savings: Mapping[str, Any],
+    unit: Unit = A_CLASS,
 ) -> str:
     """Return the verdict in one sentence."""
     if not differences:
@@ -265,7 +273,7 @@ def sentence(
         )
     if "scratch" in savings:
         found = savings["scratch"]
-        tail = f" Labels saved against training from scratch, with {found['ours']} a class: "
+        tail = f" Labels saved against training from scratch, with {found['ours']} {unit.short}: "
         tail += f"{found['text']}."
     else:
         tail = " Training from scratch was not measured."
@@ -307,7 +315,7 @@ def judge(evidence: Evidence) -> dict[str, Any]:
         "labels_saved": savings,
         "differences": {rival: vars(pair) for rival, pair in differences.items()},
         "grade": given,
-        "verdict": sentence(given, ours or "", without, savings)
+        "verdict": sentence(given, ours or "", without, savings, evidence.unit)
         + beside_public(ours or "", differences),
     }
 

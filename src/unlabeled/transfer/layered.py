@@ -1,0 +1,128 @@
+"""A linear reading of frozen layers: logistic regression on a learnt sum of them.
+
+The form of SUPERB (Yang et al., 2021, arXiv:2105.01051, section 3): the layers are added with
+weights that sum to one (softmax, equal at first), and what is above is linear, so that a sum over
+time may be taken before it. One layer is the ordinary linear probe. The L2 penalty is chosen on
+samples apart from those that are learned from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from unlabeled.device import device
+
+PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01)
+"""L2 penalties of the sum of cross-entropies, for features whose rows have length about 1."""
+_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A fitted reading.
+
+    Args:
+        mix: (L,) weights of the layers, positive, of sum one.
+        mean: (L, D) subtracted from features.
+        scale: (L, D) what is left is multiplied by.
+        weight: (D, K).
+        bias: (K,).
+        penalty: the L2 penalty chosen.
+    """
+
+    mix: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    penalty: float
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits of features, (N, L, D) -> (N, K)."""
+        mixed = np.einsum("nld,ld,l->nd", features - self.mean, self.scale, self.mix)
+        found: NDArray[np.float32] = (mixed @ self.weight + self.bias).astype(np.float32)
+        return found
+
+    def predict(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return classes of features, (N, L, D) -> (N,)."""
+        found: NDArray[np.int64] = self.scores(features).argmax(axis=1).astype(np.int64)
+        return found
+
+
+def fit(
+    features: NDArray[np.float32],
+    y: NDArray[np.int64],
+    num_classes: int,
+    checked: NDArray[np.float32],
+    y_checked: NDArray[np.int64],
+    penalties: tuple[float, ...] = PENALTIES,
+) -> Layered:
+    """Fit for each penalty, from the strongest, and keep what is best on the checked part.
+
+    Args:
+        features: (N, L, D).
+        y: (N,) classes.
+        num_classes: K.
+        checked: (V, L, D) features on which the penalty is chosen.
+        y_checked: (V,) their classes.
+        penalties: descending; a search ends when two in a row were no better.
+    """
+    mean, deviation = features.mean(axis=0), features.std(axis=0)  # (L, D)
+    alive = deviation > 1e-6 * max(float(deviation.max(initial=0.0)), 1e-30)
+    scale = np.where(alive, 1 / np.where(alive, deviation, 1), 0) / np.sqrt(features.shape[2])
+    mean, scale = mean.astype(np.float32), scale.astype(np.float32)
+    x = torch.from_numpy((features - mean) * scale).to(device())
+    target = torch.from_numpy(y).to(device())
+    weights = [torch.zeros(n, device=device()) for n in (x.shape[1], x.shape[2] * num_classes,
+                                                        num_classes)]  # fmt: skip
+    best: Layered | None = None
+    gained, since = -1.0, 0
+    for penalty in penalties:
+        _descend(x, target, weights, penalty)
+        mix, weight, bias = (part.detach().cpu().numpy().copy() for part in weights)
+        shares = np.exp(mix - mix.max())
+        found = Layered(
+            shares / shares.sum(), mean, scale, weight.reshape(-1, num_classes), bias, penalty
+        )
+        now = gain(found.scores(checked), y_checked) if len(y_checked) else -penalty
+        if best is None or now > gained:
+            best, gained, since = found, now, 0
+        else:
+            since += 1
+        if since == 2:
+            break
+    assert best is not None
+    return best
+
+
+def gain(logits: NDArray[np.float32], y: NDArray[np.int64]) -> float:
+    """Return the accuracy, with the likelihood to break ties."""
+    loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(y))
+    return float((logits.argmax(1) == y).mean() + 1e-4 * torch.exp(-loss))
+
+
+def _descend(x: Tensor, y: Tensor, weights: list[Tensor], penalty: float) -> None:
+    """Minimise mean cross-entropy + penalty/(2 N) |W|^2 from where `weights` are."""
+    for part in weights:
+        part.requires_grad_(True)
+    optimiser = torch.optim.LBFGS(
+        weights, max_iter=_STEPS, tolerance_change=1e-7, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        mix, weight, bias = weights
+        mixed = torch.einsum("nld,l->nd", x, mix.softmax(0)) if x.shape[1] > 1 else x[:, 0]
+        logits = mixed @ weight.view(x.shape[2], -1) + bias
+        loss = functional.cross_entropy(logits, y)
+        loss = loss + penalty / (2 * len(x)) * weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
