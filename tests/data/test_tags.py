@@ -14,6 +14,7 @@ from unlabeled.errors import UsageError
 WORDS = [["The", "dog", "ran", "."], ["It", "barked"]]
 TAGS = [["AT", "NN", "VBD", "."], ["PPS", "VBD"]]
 COLUMNS = "The AT\ndog NN\nran VBD\n. .\n\nIt PPS\nbarked VBD\n"
+SLASHES = "The/AT dog/NN ran/VBD ./.\n\nIt/PPS barked/VBD\n"
 UNIVERSAL = """# newdoc id = a
 # text = The dog ran.
 1\tThe\tthe\tDET\tAT
@@ -52,7 +53,7 @@ def table(folder, name, words=("words", WORDS), labels=("tags", TAGS), **more):
         ("table", lambda f: table(f, "a.parquet", ("tokens", WORDS), ("pos_tags", TAGS))),
         ("columns", lambda f: written(f, "a.conll", COLUMNS)),
         ("columns", lambda f: written(f, "a.txt", COLUMNS)),
-        ("slashes", lambda f: written(f, "a.txt", "The/AT dog/NN ran/VBD ./.\n\nIt/PPS barked/VBD")),
+        ("slashes", lambda f: written(f, "a.txt", SLASHES)),
     ],
 )  # fmt: skip
 def test_every_form_is_found_and_says_the_same(tmp_path, form, make):

@@ -43,9 +43,10 @@ def finetune(
         found = train(opened, labels, label_column=label_column, quick=quick, seed=seed)
     names = ", ".join(found.classes[:10]) + (", ..." if len(found.classes) > 10 else "")
     show.say(f"{len(found.classes)} classes: {names}")
+    counted = f"{found.validation} {'words' if words else 'samples'}"
     show.say(
-        f"accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} on {found.validation} "
-        f"{'words' if words else 'samples'} set aside (they also chose the training, so slightly too high)"
+        f"accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} on {counted} "
+        "set aside (they also chose the training, so slightly too high)"
     )
     show.say(f"{'Tagger' if words else 'Classifier'}  {found.folder}")
     show.next_commands(

@@ -221,9 +221,7 @@ def _slashes(path: Path) -> Iterator[tuple[list[str], list[str], str]]:
             yield [word for word, _, _ in pairs], [tag for _, _, tag in pairs], ""
 
 
-def _columns(
-    path: Path, label_column: str | None
-) -> Iterator[tuple[list[str], list[str], str]]:
+def _columns(path: Path, label_column: str | None) -> Iterator[tuple[list[str], list[str], str]]:
     """Yield words, tags and the running number of the document inside the file."""
     words: list[str] = []
     tags: list[str] = []

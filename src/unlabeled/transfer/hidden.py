@@ -27,7 +27,7 @@ def stack_of(encoder: nn.Module) -> nn.ModuleList | nn.Sequential:
     ]
     if not found:
         name = getattr(encoder, "name", type(encoder).__name__)
-        raise UsageError(f"{name} has no list of equal layers that attend, so they cannot be added up.")
+        raise UsageError(f"{name} has no layers that attend and are alike, to be added up.")
     return max(found, key=len)
 
 

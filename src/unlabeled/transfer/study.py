@@ -126,8 +126,9 @@ class Study:
                 before, steps = time.monotonic(), reading.steps(count, len(rows))
                 self._row(name, count, draw)
                 pace[name] = (time.monotonic() - before) / steps
+        unit = unit_of(self.material.task).labels
         return [
-            f"{name} at {count} {unit_of(self.material.task).labels}: {self.draws - missing} of {self.draws} draws, "
+            f"{name} at {count} {unit}: {self.draws - missing} of {self.draws} draws, "
             f"for the time limit of {self.minutes:g} minutes."
             for (name, count), missing in left_out.items()
         ]

@@ -160,10 +160,10 @@ def _trained(
     target = functional.one_hot(y, num_classes).float()
     for epoch in range(max(_EPOCHS)):
         order = torch.from_numpy(rng.order(seed, epoch, len(x)).astype(np.int64))
-        for chosen in order.split(_BATCH):
+        for chosen in torch.split(order, _BATCH):
             part = x[chosen]
             error = weight[part].sum(1).softmax(1) - target[chosen]  # (B, K)
-            rows, where = part.unique(return_inverse=True)
+            rows, where = torch.unique(part, return_inverse=True)
             gradient = torch.zeros(len(rows), num_classes)
             spread = error[:, None].expand(-1, part.shape[1], -1).flatten(0, 1)
             gradient.index_add_(0, where.flatten(), spread / len(chosen))
@@ -175,6 +175,6 @@ def _trained(
 
 
 def _guess(weight: Tensor, x: Tensor) -> NDArray[np.int64]:
-    parts = [weight[block].sum(1).argmax(1) for block in x.split(2048)]
+    parts = [weight[block].sum(1).argmax(1) for block in torch.split(x, 2048)]
     found: NDArray[np.int64] = torch.cat(parts).numpy()
     return found

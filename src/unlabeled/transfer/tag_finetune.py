@@ -166,7 +166,8 @@ def _save(run: Run, found: Tuned, material: tagging.TagMaterial) -> None:
     found.folder.mkdir(parents=True, exist_ok=True)
     found.model.full.config.architectures = [type(found.model.full).__name__]
     found.model.full.save_pretrained(str(found.folder))
-    run.modality().tokenizer.save_pretrained(str(found.folder))
+    text: Any = run.modality()
+    text.tokenizer.save_pretrained(str(found.folder))
     record = {
         "task": tagging.TASK,
         "classes": found.classes,

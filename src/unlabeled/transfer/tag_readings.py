@@ -138,7 +138,8 @@ class TrainedTags(Trained):
         seed: int,
         keep: bool = False,
     ) -> None:
-        super().__init__(known, start, search, base, seed, keep)
+        readable: Any = known  # words where samples are expected; what reads them is below
+        super().__init__(readable, start, search, base, seed, keep)
         self.tagged, self._tags = known, known.train.tags()
 
     def _train(
@@ -149,10 +150,16 @@ class TrainedTags(Trained):
         stops: list[int],
         draw: int,
     ) -> Any:
-        inputs = self.tagged.train
+        inputs: Any = self.tagged.train
         filled = inputs.rows_of(rows)
         return train(
-            copy.deepcopy(model), inputs, filled, self._tags[filled], recipe, self.seed + draw, stops
+            copy.deepcopy(model),
+            inputs,
+            filled,
+            self._tags[filled],
+            recipe,
+            self.seed + draw,
+            stops,
         )
 
     def _validate(self, model: nn.Module, rows: NDArray[np.int64]) -> tuple[NDArray[Any], float]:
