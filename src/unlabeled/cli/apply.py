@@ -100,11 +100,14 @@ def _tag(run: str, folder: Path, data: str, out: Path, column: str | None) -> No
     """Tag the words of sentences that are given, or of lines of text."""
     checks.writable(out)
     from unlabeled.cli import write
+    from unlabeled.export.reload import quiet
     from unlabeled.runs import Run
     from unlabeled.transfer.tag_finetune import Tagger
 
     sentences = write.sentences(data, column)
-    count = write.tags(Tagger(Run.open(folder)), sentences, out)
+    with quiet():
+        tagger = Tagger(Run.open(folder))
+    count = write.tags(tagger, sentences, out)
     show.say(f"{count:,} sentences with their tags in {out}")
     show.next_commands(
         [

@@ -206,8 +206,6 @@ class Tagger:
     """
 
     def __init__(self, run: Run) -> None:
-        from unlabeled.export.reload import quiet
-
         folder = run.folder / "finetune"
         facts = read_json(folder / FACTS)
         if facts.get("task") != tagging.TASK:
@@ -217,8 +215,7 @@ class Tagger:
             )
         self.classes = [str(name) for name in facts["classes"]]
         self._modality, self._length = run.modality(), document_length(run)
-        with quiet():
-            self._model = load(folder)
+        self._model = load(folder)
 
     def __call__(self, sentences: Sequence[list[str]]) -> Iterator[tuple[list[str], list[float]]]:
         """Yield the tag of every word of each sentence, and its probability."""
