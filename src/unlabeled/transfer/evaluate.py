@@ -101,37 +101,55 @@ def evaluate(
     weights = [public.resolve(given) for given in against]
     if quick:
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
+    given = (labels, test, label_column)
+    size = (counts, draws, quick, seed)
     if tagging.asked(labels, run.config.data.path, run.config.data.kind, task):
         tag_roster.refuse_public(against)
-        given = (labels, test, label_column)
-        words, grid = _tagged(run, given, counts, draws, quick, seed)
-        tagged = roster.chosen(tag_roster.readings(run, words, quick, seed), arms)
-        results = _made(run, words, tagged, {}, grid, draws, seed, quick, minutes, console, reuse)
-        return _finished(run, results, time.monotonic() - started, console)
-    most = max(counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
-    material = splits.prepare(
-        run, labels, test, label_column,
-        per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST, seed=seed,
-        task=task,
-    )  # fmt: skip
-    found, frozen = roster.readings(run, material, quick, seed)
-    chosen = roster.chosen(found, arms) | roster.of_public(weights, material)
-    grid = _grid(material, counts, quick)
-    results = _made(
-        run, material, chosen, frozen, grid, draws, seed, quick, minutes, console, reuse
-    )
+        laid = _of_words(run, given, *size, arms)
+    else:
+        laid = _of_samples(run, given, *size, arms, weights, task)
+    results = _made(run, *laid, draws, seed, quick, minutes, console, reuse)
     return _finished(run, results, time.monotonic() - started, console)
 
 
-def _tagged(
+Given = tuple[str | Path | None, str | Path | None, str | None]
+"""Labels, labels of the test part, and the column of labels."""
+Laid = tuple[Material, dict[str, Reading], dict[str, Frozen], list[int]]
+"""Samples, readings, features of those that freeze, and label counts."""
+
+
+def _of_samples(
     run: Run,
-    given: tuple[str | Path | None, str | Path | None, str | None],
+    given: Given,
     counts: Sequence[int] | None,
     draws: int,
     quick: bool,
     seed: int,
-) -> tuple[tagging.TagMaterial, list[int]]:
-    """Return sentences whose words are tagged, and how many of them are drawn."""
+    arms: Sequence[str] | None,
+    weights: Sequence[public.Public],
+    task: str | None,
+) -> Laid:
+    """Lay out a study of labels of whole samples."""
+    most = max(counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
+    material = splits.prepare(
+        run, *given, per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST,
+        seed=seed, task=task,
+    )  # fmt: skip
+    found, frozen = roster.readings(run, material, quick, seed)
+    chosen = roster.chosen(found, arms) | roster.of_public(weights, material)
+    return material, chosen, frozen, _grid(material, counts, quick)
+
+
+def _of_words(
+    run: Run,
+    given: Given,
+    counts: Sequence[int] | None,
+    draws: int,
+    quick: bool,
+    seed: int,
+    arms: Sequence[str] | None,
+) -> Laid:
+    """Lay out a study of tags of words."""
     most = max(counts or (tagging.QUICK_GRID if quick else tagging.GRID))
     material = tagging.prepare(
         run, *given, most=most * draws, seed=seed,
@@ -139,7 +157,8 @@ def _tagged(
     )  # fmt: skip
     if quick:
         material.notes.append(QUICK_NOTE)
-    return material, tagging.grid(material, counts, quick)
+    chosen = roster.chosen(tag_roster.readings(run, material, quick, seed), arms)
+    return material, chosen, {}, tagging.grid(material, counts, quick)
 
 
 def _finished(
