@@ -20,6 +20,7 @@ from unlabeled.transfer import layered, tag_finetune, tag_roster, targets
 from unlabeled.transfer.evaluate import evaluate
 from unlabeled.transfer.readings import Search
 from unlabeled.transfer.tag_baselines import Contexts, Lookup
+from unlabeled.transfer.tag_readings import packed_tokens
 from unlabeled.transfer.tagging import TagMaterial, asked
 from unlabeled.transfer.words import IGNORED, WordInputs
 from unlabeled.types import PLAIN
@@ -102,6 +103,19 @@ def test_what_a_model_says_at_words_is_in_their_order(text):
     ids = inputs.rows[inputs.row[words], 0, inputs.place[words]]
     assert said[:, 0].tolist() == ids.tolist()
     assert said[:, 1].tolist() == inputs.place[words].tolist()
+
+
+@pytest.mark.parametrize("stack", ["bert", "gpt2", "modernbert"])
+def test_sentences_in_one_row_are_read_as_if_apart(text, stack):
+    torch.manual_seed(0)
+    encoder = encoders.build(EncoderConfig(name=f"hf:{stack}-2x32h2"), text.config, text.vocab_size)
+    inputs = WordInputs(planted(12), text, 32)
+    real = inputs.rows[:, 1] >= 0
+    apart = [encoder.tokens(row[None, :, keep])[0] for row, keep in zip(inputs.rows, real,
+                                                                        strict=True)]  # fmt: skip
+    found = packed_tokens(encoder.eval(), inputs.rows)
+    assert torch.allclose(found[real], torch.cat(apart), atol=1e-5)
+    assert not found[~real].any()
 
 
 def test_the_loss_of_tags_is_the_mean_over_words(text):

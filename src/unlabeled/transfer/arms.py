@@ -50,7 +50,13 @@ ARMS: dict[str, Arm] = {
         "thin matrices are moved, on validation", trains=True,
     ),
     "layers": Arm(
-        "probe of all layers", "ours", "a learnt sum of the layers; L2 penalty on validation",
+        "probe of all layers", "ours",
+        "a learnt sum of the pooled layers, as in SUPERB; L2 penalty on validation",
+        default=False,
+    ),
+    "attentive": Arm(
+        "attentive probe", "ours",
+        "one learnt query over tokens, beginning as their mean; L2 penalty on validation",
         default=False,
     ),
     "scratch": Arm("from scratch", "rival", "rate, view and length on validation", trains=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from unlabeled.encoders.base import Encoder
@@ -54,3 +55,19 @@ def layers_of(encoder: Encoder, x: Tensor) -> list[Tensor]:
         for handle in handles:
             handle.remove()
     return [*kept[:-1], last]
+
+
+def pooled_layers(encoder: Encoder, x: Tensor) -> Tensor:
+    """Return the feature that each layer would give, (B, L, D): pooled as the encoder's own is."""
+    layout: Any = encoder.layout(x)
+    rest = () if layout is None else (layout,)
+    return torch.stack([encoder.pool(part, *rest) for part in layers_of(encoder, x)], dim=1)
+
+
+def real_tokens(encoder: Encoder, x: Tensor, tokens: Tensor) -> Tensor:
+    """Return which tokens of views are no padding, (B, N) bool."""
+    layout: Any = encoder.layout(x)
+    if layout is None:
+        return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    found: Tensor = getattr(layout, "real", layout)
+    return found

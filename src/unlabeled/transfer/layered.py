@@ -8,6 +8,7 @@ samples apart from those that are learned from.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unlabeled.device import device
+from unlabeled.transfer.probe import DEFAULT_PENALTY
 
 PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01)
 """L2 penalties of the sum of cross-entropies, for features whose rows have length about 1."""
@@ -62,6 +64,7 @@ def fit(
     checked: NDArray[np.float32],
     y_checked: NDArray[np.int64],
     penalties: tuple[float, ...] = PENALTIES,
+    seen: NDArray[np.float32] | None = None,
 ) -> Layered:
     """Fit for each penalty, from the strongest, and keep what is best on the checked part.
 
@@ -71,26 +74,25 @@ def fit(
         num_classes: K.
         checked: (V, L, D) features on which the penalty is chosen.
         y_checked: (V,) their classes.
-        penalties: descending; a search ends when two in a row were no better.
+        penalties: descending; a search ends when two in a row were no better. Where nothing can
+            be checked, several stand for `probe.DEFAULT_PENALTY`.
+        seen: (M, L, D) features by which all are scaled; those that are learned from by default.
     """
-    mean, deviation = features.mean(axis=0), features.std(axis=0)  # (L, D)
-    alive = deviation > 1e-6 * max(float(deviation.max(initial=0.0)), 1e-30)
-    scale = np.where(alive, 1 / np.where(alive, deviation, 1), 0) / np.sqrt(features.shape[2])
-    mean, scale = mean.astype(np.float32), scale.astype(np.float32)
+    mean, scale = scaling(features if seen is None else seen)  # (L, D)
     x = torch.from_numpy((features - mean) * scale).to(device())
     target = torch.from_numpy(y).to(device())
     weights = [torch.zeros(n, device=device()) for n in (x.shape[1], x.shape[2] * num_classes,
                                                         num_classes)]  # fmt: skip
     best: Layered | None = None
     gained, since = -1.0, 0
-    for penalty in penalties:
+    for penalty in tried(penalties, len(y_checked)):
         _descend(x, target, weights, penalty)
         mix, weight, bias = (part.detach().cpu().numpy().copy() for part in weights)
         shares = np.exp(mix - mix.max())
         found = Layered(
             shares / shares.sum(), mean, scale, weight.reshape(-1, num_classes), bias, penalty
         )
-        now = gain(found.scores(checked), y_checked) if len(y_checked) else -penalty
+        now = gain(found.scores(checked), y_checked) if len(y_checked) else 0.0
         if best is None or now > gained:
             best, gained, since = found, now, 0
         else:
@@ -101,6 +103,19 @@ def fit(
     return best
 
 
+def scaling(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and scale of features (N, ..., D), after which rows have length about 1."""
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    alive = deviation > 1e-6 * max(float(deviation.max(initial=0.0)), 1e-30)
+    scale = np.where(alive, 1 / np.where(alive, deviation, 1), 0) / np.sqrt(features.shape[-1])
+    return mean.astype(np.float32), scale.astype(np.float32)
+
+
+def tried(penalties: tuple[float, ...], num_checked: int) -> tuple[float, ...]:
+    """Return the penalties that are tried: one where there is nothing to choose by."""
+    return penalties if num_checked or len(penalties) == 1 else (DEFAULT_PENALTY,)
+
+
 def gain(logits: NDArray[np.float32], y: NDArray[np.int64]) -> float:
     """Return the accuracy, with the likelihood to break ties."""
     loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(y))
@@ -108,7 +123,30 @@ def gain(logits: NDArray[np.float32], y: NDArray[np.int64]) -> float:
 
 
 def _descend(x: Tensor, y: Tensor, weights: list[Tensor], penalty: float) -> None:
-    """Minimise mean cross-entropy + penalty/(2 N) |W|^2 from where `weights` are."""
+    def logits() -> Tensor:
+        mix, weight, bias = weights
+        mixed = torch.einsum("nld,l->nd", x, mix.softmax(0)) if x.shape[1] > 1 else x[:, 0]
+        return mixed @ weight.view(x.shape[2], -1) + bias
+
+    minimise(logits, y, weights, [weights[1]], penalty)
+
+
+def minimise(
+    logits: Callable[[], Tensor],
+    y: Tensor,
+    weights: list[Tensor],
+    penalised: list[Tensor],
+    penalty: float,
+) -> None:
+    """Minimise mean cross-entropy + penalty/(2 N) |.|^2 by L-BFGS, from where `weights` are.
+
+    Args:
+        logits: gives (N, K) with the weights of the moment.
+        y: (N,) classes.
+        weights: all that is moved.
+        penalised: which of them are kept small.
+        penalty: of the sum of cross-entropies.
+    """
     for part in weights:
         part.requires_grad_(True)
     optimiser = torch.optim.LBFGS(
@@ -117,11 +155,9 @@ def _descend(x: Tensor, y: Tensor, weights: list[Tensor], penalty: float) -> Non
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        mix, weight, bias = weights
-        mixed = torch.einsum("nld,l->nd", x, mix.softmax(0)) if x.shape[1] > 1 else x[:, 0]
-        logits = mixed @ weight.view(x.shape[2], -1) + bias
-        loss = functional.cross_entropy(logits, y)
-        loss = loss + penalty / (2 * len(x)) * weight.square().sum()
+        loss = functional.cross_entropy(logits(), y)
+        for part in penalised:
+            loss = loss + penalty / (2 * len(y)) * part.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

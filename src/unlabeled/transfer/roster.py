@@ -14,6 +14,7 @@ from unlabeled import kinds
 from unlabeled.errors import UsageError
 from unlabeled.transfer import baselines, public, splits
 from unlabeled.transfer.arms import ARMS
+from unlabeled.transfer.attentive import AttentiveProbe, LayersProbe
 from unlabeled.transfer.boosted import Boosted
 from unlabeled.transfer.joined import Joined
 from unlabeled.transfer.readings import Frozen, Reading, Search, Trained
@@ -76,6 +77,9 @@ def readings(
     found["joined"] = Joined(material, ours, plain)
     found["untrained_joined"] = Joined(material, fresh, plain)
     found["boosted"] = Boosted(material, plain)
+    if material.task == "single":
+        found["layers"] = LayersProbe(material, run.encoder)
+        found["attentive"] = AttentiveProbe(material, run.encoder)
     frozen = {"probe": ours, "untrained": fresh, **plain}
     num_classes = 1 if material.task == "regression" else len(material.classes)
 

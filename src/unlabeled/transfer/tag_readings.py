@@ -42,8 +42,22 @@ class Tagger(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores of tags, (B, 2, T) -> (B, T, K)."""
-        scores: Tensor = self.head(self.encoder.tokens(x))
+        scores: Tensor = self.head(packed_tokens(self.encoder, x))
         return scores
+
+
+def packed_tokens(encoder: Encoder, x: Tensor) -> Tensor:
+    """Return contextual tokens, (B, 2, T) -> (B, T, D), without work on padding (zeros there).
+
+    Sentences differ in length, and more than half of a padded batch may be padding: they are read
+    one after the other as documents of one row.
+    """
+    real = x[:, 1] >= 0  # (B, T)
+    number = torch.arange(len(x), device=x.device)[:, None].expand_as(real)
+    row = torch.stack([x[:, 0][real], number[real]])[None]  # (1, 2, S)
+    tokens = encoder.tokens(row)[0]  # (S, D)
+    found = tokens.new_zeros(*real.shape, tokens.shape[-1])
+    return found.masked_scatter(real[..., None], tokens)
 
 
 def start_from(head: nn.Linear, probe: layered.Layered) -> None:

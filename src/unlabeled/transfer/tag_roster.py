@@ -27,7 +27,7 @@ def search_of(quick: bool) -> Search:
     """Return what is tried in training, the same from a pre-trained and from a fresh start."""
     if quick:
         return Search((PLAIN,), rates=(1e-3,), lengths=(1.0,), epochs=10, fewest=100, most=300)
-    return Search((PLAIN,), rates=(1e-3, 3e-3), fewest=300, most=1000)
+    return Search((PLAIN,), rates=(1e-3, 3e-3), epochs=20, fewest=200, most=1000)
 
 
 def readings(run: Run, material: TagMaterial, quick: bool, seed: int) -> dict[str, Reading]:
