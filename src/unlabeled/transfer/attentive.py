@@ -1,4 +1,4 @@
-"""Attentive probe: a learnt query chooses among frozen tokens, and what it gathers is read linearly.
+"""Attentive probe: a learnt query chooses among frozen tokens; what it gathers is read linearly.
 
 As in V-JEPA's evaluation (Bardes et al., 2024, arXiv:2404.08471, section 4.2), with one head and
 without a layer after it, so that few labels suffice. The query begins at 0, which is the mean over
