@@ -95,6 +95,15 @@ SMALL: dict[str, dict[str, Any]] = {
         "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},
         "method": {"transitions": 8, "hidden_dim": 32, "code_dim": 8},
     },
+    "mtm": {"encoder": {"name": "hf:modernbert-1x32h2", "patch": 2}, "method": {}},
+    "ts2vec": {
+        "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},
+        "method": {"out_dim": 16},
+    },
+    "cpc": {
+        "encoder": {"name": "hf:llama-1x32h2", "patch": 2},
+        "method": {"num_negatives": 15, "out_dim": 16},
+    },
     "wav2vec2": {
         "encoder": {"name": "hf:wav2vec2-1x32"},
         "modality": {"form": "wave", "seconds": 0.3},

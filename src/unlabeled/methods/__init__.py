@@ -50,6 +50,9 @@ METHODS: dict[str, str] = {
     "apc": "unlabeled.methods.apc:APC",
     "hubert": "unlabeled.methods.hubert:HuBERT",
     "dynamics": "unlabeled.methods.dynamics:Dynamics",
+    "mtm": "unlabeled.methods.mtm:MTM",
+    "ts2vec": "unlabeled.methods.ts2vec:TS2Vec",
+    "cpc": "unlabeled.methods.cpc:CPC",
     "wav2vec2": "unlabeled.methods.wav2vec2:Wav2Vec2",
 }
 
