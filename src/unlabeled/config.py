@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from unlabeled.errors import ConfigError, UsageError, nearest
 
@@ -68,8 +75,35 @@ class ImageConfig(_Frozen):
     mean: tuple[float, ...] = Field((0.5,), description="per channel, values in [0, 1]")
     std: tuple[float, ...] = Field((0.5,), description="per channel, > 0")
     max_pixels: int = Field(50_000_000, ge=1, description="larger images are refused")
+    low: tuple[float, ...] = Field(
+        (), description="stored value that becomes 0, one or one a channel; none for 8-bit images"
+    )
+    high: tuple[float, ...] = Field(
+        (), description="stored value that becomes 1; what lies above is not clipped"
+    )
+    pages: Literal["first", "channels"] = Field(
+        "first", description="of a TIFF: the first is read, or all are channels"
+    )
+    jitter: Literal["colour", "values"] = Field(
+        "colour",
+        description="brightness, contrast, saturation, hue; or gains where there is no colour",
+    )
     flip: bool = Field(True, description="whether mirrored images mean the same")
+    turn: bool = Field(
+        False, description="whether images by quarter turns mean the same (seen from above)"
+    )
     blur: bool = Field(True, description="whether blurring is used (off for small images)")
+
+    @field_validator("high")
+    @classmethod
+    def _above(cls, high: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        low, channels = info.data.get("low", ()), info.data.get("channels", 3)
+        fits = len(high) == len(low) and len(high) in (0, 1, channels)
+        if not fits or any(a >= b for a, b in zip(low, high, strict=True)):
+            raise ValueError(
+                "as many values as modality.low: none, one or one a channel, each above it"
+            )
+        return high
 
 
 class TextConfig(_Frozen):
@@ -140,6 +174,9 @@ class EncoderConfig(_Frozen):
     )
     patch: int | None = Field(None, ge=1, description="patch edge in pixels (ViTs)")
     drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth of the student")
+    lora: int = Field(
+        0, ge=0, le=256, description="rank of matrices added to frozen weights; 0 trains all"
+    )
     options: dict[str, Any] = Field(
         {}, description="arguments for the library's network, such as channels=[32, 64, 128, 256]"
     )
@@ -168,6 +205,12 @@ class OptimConfig(_Frozen):
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
     new_rows: float = Field(
         0.0, ge=0, lt=1, description="share of the run in which only added tokens' rows move"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="of the rate, from each block of the encoder to the one below"
+    )
+    hold: float = Field(
+        0.0, ge=0, le=1, description="share of the run in which the encoder stays as it began"
     )
 
 

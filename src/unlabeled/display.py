@@ -69,6 +69,7 @@ class Display:
             ("loss", f"{line['loss']:.4f}"),
             ("spread", f"{look['spread']:.2f}" if look else "-"),
             ("eff. rank", f"{look['effective_rank']:.0f}" if look else "-"),
+            *([("kept", f"{look['kept']:.0%}")] if "kept" in look else []),
             ("samples/s", f"{self.rate:.0f}"),
             ("data wait", f"{line['data_wait']:.0%}"),
             ("left", f"{int(left // 60)}:{int(left % 60):02d}"),

@@ -93,6 +93,31 @@ def read_features(features: Tensor) -> Reading:
     return Reading(float(spread(features)), rank, cosine)
 
 
+NEIGHBOURS = 10
+
+
+def kept(start: Tensor, now: Tensor) -> float:
+    """Return how much of the neighbourhoods of samples is as it was, in [0, 1].
+
+    The share of the ten nearest (by cosine) that are among the ten nearest still; unlike a
+    distance it does not change when features are turned or scaled. Chance is 10 / (N - 1).
+
+    Args:
+        start: (N, D) features that a run began with, N > 10.
+        now: (N, D') of the same samples.
+
+    >>> x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    >>> kept(x, 3 * x @ torch.linalg.qr(torch.ones(8, 8) + torch.eye(8))[0])
+    1.0
+    """
+    near = []
+    for features in (start, now):
+        z = F.normalize(features.float(), dim=1)
+        near.append((z @ z.T).fill_diagonal_(-2).topk(NEIGHBOURS, dim=1).indices)
+    same = (near[0][:, :, None] == near[1][:, None, :]).any(2)
+    return float(same.float().mean())
+
+
 @dataclass
 class Health:
     """Watches a run and says in words when it goes wrong.
@@ -112,9 +137,22 @@ class Health:
     streaks: dict[str, int] = field(default_factory=dict)
 
     def check(
-        self, reading: Reading, parts: Mapping[str, float], loss: float, progress: float
+        self,
+        reading: Reading,
+        parts: Mapping[str, float],
+        loss: float,
+        progress: float,
+        kept: float | None = None,
     ) -> list[str]:
-        """Return the sentences that hold now; collapse needs `PATIENCE` checks in a row."""
+        """Return the sentences that hold now; each needs `PATIENCE` checks in a row.
+
+        Args:
+            reading: of the watched features.
+            parts: of the loss.
+            loss: its total.
+            progress: in [0, 1].
+            kept: see `kept`, for a run that began with weights.
+        """
         self.first = self.first or reading
         loss = parts.get("nats", loss)  # where the loss is a sum of which one part is of tokens
         signs = {
@@ -124,6 +162,7 @@ class Health:
             "line": self._one_line(reading, parts),
             "chance": progress > 0.3 and self._at_chance(loss),
             "unigram": progress > 0.3 and self._at_unigram(loss),
+            "drift": kept is not None and kept < LEAST_KEPT,
         }
         for name, seen in signs.items():
             self.streaks[name] = self.streaks.get(name, 0) + 1 if seen else 0
@@ -163,7 +202,15 @@ class Health:
 
 STOPPING = ("point", "uniform", "constant", "line")
 
+LEAST_KEPT = 0.25
+"""Share of neighbours below which features no longer are those of the weights."""
+
 WORDS: Mapping[str, str] = {
+    "drift": "The features have drifted from those of the weights that the run began with: less "
+    "than a quarter of the nearest neighbours of a sample are what they were, so what the weights "
+    "knew is being lost. Try optim.lr divided by 10, a longer optim.hold, a higher "
+    "method.momentum, or encoder.lora=8; if the data are unlike those of the weights, judge by "
+    "`unlabeled evaluate` which of the two is better.",
     "point": "The features are collapsing to one point: all samples look the same to the "
     "encoder. Usual causes: a rate that is too high, a teacher without momentum, no centring or "
     "no stop-gradient. Try optim.lr divided by 3, or a longer optim.warmup.",

@@ -88,7 +88,7 @@ def batched(pairs: Iterable[tuple[str, Any]], size: int) -> Iterator[list[tuple[
 
 
 def encode_image(item: Any) -> bytes:
-    """Return a Pillow image or a uint8 array as PNG, so that every image takes one road.
+    """Return a Pillow image or a uint8 array as PNG, other arrays as ``.npy``.
 
     Raises:
         UsageError: an array of another type or shape.
@@ -97,17 +97,26 @@ def encode_image(item: Any) -> bytes:
 
     if not isinstance(item, Image.Image):
         array = np.asarray(item)
-        if array.ndim == 3 and array.shape[-1] == 1:
-            array = array[..., 0]
-        good = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))
-        if array.dtype != np.uint8 or not good:
+        if array.ndim not in (2, 3) or array.dtype.kind not in "buif" or array.size == 0:
             raise UsageError(
-                f"An image is a uint8 array (H, W), (H, W, 3) or (H, W, 4); this is "
+                f"An image is a uint8 array or one of deeper numbers, (H, W) or (H, W, C); this is "
                 f"{array.dtype} {array.shape}."
             )
+        if array.ndim == 3 and array.shape[-1] == 1:
+            array = array[..., 0]
+        plain = array.ndim == 2 or array.shape[-1] in (3, 4)
+        if array.dtype != np.uint8 or not plain:
+            return _as_array(array)
         item = Image.fromarray(array)
     buffer = io.BytesIO()
     item.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _as_array(array: NDArray[Any]) -> bytes:
+    """Return an array of deep values or many channels as the bytes of an ``.npy`` file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from unlabeled.config import ImageConfig
 from unlabeled.data.find import Source
 from unlabeled.errors import DataError
 from unlabeled.kinds import part
+
+if TYPE_CHECKING:
+    from unlabeled.modalities.pixels import Form
 
 SAMPLE = 200
 """How many items are opened."""
@@ -26,11 +31,12 @@ class Look:
         count: number of items.
         words: a sentence for people.
         size: edge in pixels (images), bytes in all (text), hertz (recordings) or steps (logs).
-        channels: 1 or 3.
-        mean: per channel, in [0, 1].
-        std: per channel, in (0, 1].
+        channels: C of images.
+        mean: per channel, where 0 and 1 are the ends of the scale.
+        std: per channel, > 0.
         seconds: that 19 of 20 recordings do not exceed.
         details: what else a kind's choices are made from (logs: `gauge.Measured`).
+        settings: further options of the modality, each with its reason.
     """
 
     kind: str
@@ -44,6 +50,7 @@ class Look:
     std: list[float] = field(default_factory=list)
     seconds: float = 0.0
     details: Any = None
+    settings: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
 
 def look(source: Source) -> Look:
@@ -96,32 +103,74 @@ def images(source: Source, places: list[int]) -> Look:
     Raises:
         DataError: none of them can be read.
     """
+    from unlabeled.modalities import pixels, stored
     from unlabeled.modalities.image import Image
 
-    reader = Image(ImageConfig())
-    edges, grey, pixels, reasons = [], 0, [], []
+    heads, reasons = [], []
+    for place in places:
+        with contextlib.suppress(DataError):  # the reader says below what is wrong
+            heads.append(stored.facts(source.payload(place)))
+    found = pixels.form(heads) if heads else pixels.Form(False, 3, "first", False, "")
+    reader, raws, edges, grey = Image(found.reader()), [], [], 0
     for place in places:
         try:
-            raw = np.asarray(reader.read(source.payload(place)))
+            raw = reader.read(source.payload(place))
         except DataError as error:
             reasons.append(str(error))
             continue
         edges.append(min(raw.shape[:2]))
-        same = bool((raw[..., 0] == raw[..., 1]).all() and (raw[..., 0] == raw[..., 2]).all())
-        grey += same
-        step = max(1, min(raw.shape[:2]) // 32)
-        pixels.append(raw[::step, ::step].reshape(-1, 3).astype(np.float64) / 255)
+        grey += raw.shape[2] == 1 or bool((raw == raw[..., :1]).all())
+        raws.append(pixels.sample(raw))
     if not edges:
         raise DataError(f"None of {len(places)} images could be read. First: {reasons[0]}")
-    channels = 1 if grey == len(edges) else 3
-    every = np.concatenate(pixels)[:, :channels]
     size, why = _size(int(np.median(edges)))
+    words = f"{len(source):,} images, {min(edges)}-{max(edges)} px"
+    every = np.concatenate(raws)
+    if found.stored:
+        return _as_stored(Look("image", len(source), words, size, why), found, every)
+    channels = 1 if grey == len(edges) else 3
+    mean, std = _moments(every[:, :channels] / 255)
     return Look(
-        "image", len(source), f"{len(source):,} images, {min(edges)}-{max(edges)} px", size, why,
-        channels, "no sampled image has colour" if channels == 1 else "some images have colour",
-        [round(float(v), 4) for v in every.mean(0)],
-        [round(max(float(v), 0.01), 4) for v in every.std(0)],
+        "image", len(source), words, size, why, channels,
+        "no sampled image has colour" if channels == 1 else "some images have colour", mean, std,
+        settings=_jitter(channels),
     )  # fmt: skip
+
+
+def _as_stored(look: Look, found: Form, every: NDArray[Any]) -> Look:
+    """Return what was seen of images that are read as stored; every (N, C) pixels of them."""
+    settings = _jitter(found.channels)
+    if found.pages == "channels":
+        settings["pages"] = ("channels", f"{found.reason}: each page is taken for a channel")
+    if found.deep:
+        from unlabeled.modalities.pixels import span
+
+        low, high = span(every)
+        why = f"0.1 % of stored values lie below (smallest {every.min():g})"
+        settings["low"] = (low, why)
+        settings["high"] = (high, f"0.1 % lie above (largest {every.max():g}); none is clipped")
+        every = (every - np.asarray(low)) / (np.asarray(high) - np.asarray(low))
+    else:
+        every = every / 255
+    mean, std = _moments(every)
+    return replace(
+        look, channels=found.channels, channels_reason=found.reason, mean=mean, std=std,
+        settings=settings,
+    )  # fmt: skip
+
+
+def _moments(pixels: NDArray[Any]) -> tuple[list[float], list[float]]:
+    """Return mean and deviation of pixels (N, C), by channel."""
+    return (
+        [round(float(v), 4) for v in pixels.mean(0)],
+        [round(max(float(v), 0.01), 4) for v in pixels.std(0)],
+    )
+
+
+def _jitter(channels: int) -> dict[str, tuple[Any, str]]:
+    if channels == 3:
+        return {"jitter": ("colour", "three channels are taken for red, green and blue")}
+    return {"jitter": ("values", "no colour: gains are varied; no hue, grey or solarising")}
 
 
 def _size(edge: int) -> tuple[int, str]:

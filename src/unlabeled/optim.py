@@ -13,6 +13,7 @@ from unlabeled.config import OptimConfig
 from unlabeled.errors import ConfigError
 from unlabeled.method import Method
 from unlabeled.muon import Muon
+from unlabeled.nn.groups import encoder_groups
 from unlabeled.schedule import cosine, warm_up
 
 
@@ -71,6 +72,7 @@ class Optim:
         self.config = config
         self.names: dict[Tensor, str] = {p: name for name, p in method.named_parameters()}
         groups = [g for g in method.param_groups() if g["params"]]
+        groups = encoder_groups(groups, self.names, config.layer_decay, config.hold)
         self.added: list[int] = list(getattr(method.encoder, "added", ()))
         self.only_added = False
         if config.new_rows and not self.added:

@@ -127,7 +127,8 @@ def _recipe(chooser: Chooser, method: str, preset: presets.Preset | None) -> Non
     if asked is not None and asked != recipe.get("name", "adamw"):
         recipe, base, scale, rule = {}, configs.OptimConfig().lr, 1.0, "none"
     reason = source + (f", {rule} rule at batch {batch}" if rule != "none" else "")
-    chooser.choose("optim", "lr", float(f"{base * scale:.4g}"), reason)
+    reason += chooser.rate_reason
+    chooser.choose("optim", "lr", float(f"{base * scale * chooser.rate:.4g}"), reason)
     for name, value in recipe.items():
         chooser.choose("optim", name, value, f"{method}'s recipe")
 

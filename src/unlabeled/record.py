@@ -126,9 +126,12 @@ def health_verdict(folder: Path) -> str:
     last = lines[-1]
     if last.get("alarms"):
         return " ".join(last["alarms"])
+    start = ""
+    if "kept" in last:
+        start = f", {last['kept']:.0%} of nearest neighbours as with the weights it began with"
     return (
         f"Healthy: no collapse (spread {last['spread']:.2f} of 1, "
-        f"effective rank {last['effective_rank']:.0f})."
+        f"effective rank {last['effective_rank']:.0f}{start})."
     )
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from unlabeled import device
 from unlabeled.errors import TrainingError
-from unlabeled.health import Health, read_features
+from unlabeled.health import NEIGHBOURS, Health, kept, read_features
 from unlabeled.journal import Journal
 from unlabeled.state import State
+from unlabeled.tensors import load_tensors
+
+START = "data/start.safetensors"
+"""Features of the watched samples before the first step, of a run that began with weights."""
 
 
 class Watch:
@@ -25,8 +30,24 @@ class Watch:
         chance = state.method.chance(state.config.loop.batch)
         prototypes = state.method.num_prototypes()
         self.health = Health(state.config.method["name"], chance, state.data.unigram, prototypes)
-        self.health.first = read_features(self._features())
+        features = self._features()
+        self.health.first = read_features(features)
+        self.start = self._start(features) if self._from_weights() else None
         self._replay()
+
+    def _from_weights(self) -> bool:
+        encoder: Any = self.state.method.encoder
+        return bool(getattr(encoder, "pretrained", False)) and len(self.inputs) > NEIGHBOURS
+
+    def _start(self, features: Tensor) -> Tensor:
+        """Return the features that the run began with, which a resumed run reads again."""
+        path = self.state.folder / START
+        if self.state.step == 0 and device.rank() == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"features": features.cpu().contiguous()}, path)
+        if self.state.step == 0 or not path.is_file():
+            return features
+        return load_tensors(path)["features"].to(features.device)
 
     def _replay(self) -> None:
         """Bring the streaks to where they were before a resume."""
@@ -49,9 +70,11 @@ class Watch:
         Raises:
             TrainingError: the features collapsed.
         """
-        reading = read_features(self._features())
+        features = self._features()
+        reading = read_features(features)
+        same = None if self.start is None else kept(self.start, features)
         progress = self.state.step / self.state.config.loop.steps
-        alarms = self.health.check(reading, parts, loss, progress)
+        alarms = self.health.check(reading, parts, loss, progress, same)
         named = ("entropy", "target_entropy")
         entropies: dict[str, Any] = {k: parts[k] for k in named if k in parts}
         line: dict[str, Any] = {
@@ -60,6 +83,7 @@ class Watch:
             "effective_rank": reading.effective_rank,
             "mean_cosine": reading.mean_cosine,
             "prototypes": self.health.prototypes,
+            **({} if same is None else {"kept": same}),
             **entropies,
             "alarms": alarms,
             "streaks": self.health.streaks,

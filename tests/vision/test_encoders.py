@@ -31,6 +31,8 @@ NETWORKS: list[tuple[str, dict[str, Any], int, int]] = [
     ("deit_tiny_patch16_224", {"patch": 8}, 32, 3),
     ("deit_tiny_distilled_patch16_224", {"patch": 8}, 32, 3),
     ("vit_small_patch14_reg4_dinov2", {"patch": 8}, 32, 3),
+    ("vit_small_patch16_dinov3", {"patch": 8, "options": {"depth": 2}}, 32, 3),
+    ("eva02_tiny_patch14_224", {"patch": 8, "pool": "avg", "options": {"depth": 2}}, 32, 1),
 ]
 
 

@@ -54,12 +54,14 @@ class Chooser:
         """Start from what was asked."""
         self.tree: dict[str, dict[str, Any]] = {k: dict(v) for k, v in asked.items()}
         self.choices: list[Choice] = []
+        self.rate, self.rate_reason = 1.0, ""  # what the recipe's rate is multiplied by, and why
 
     def choose(self, section: str, name: str, value: Any, reason: str) -> Any:
         """Set an option unless it was asked for; returns what holds."""
         options = self.tree.setdefault(section, {})
         if name in options:
-            self.choices.append(Choice(f"{section}.{name}", options[name], "asked for"))
+            if not any(c.name == f"{section}.{name}" for c in self.choices):
+                self.choices.append(Choice(f"{section}.{name}", options[name], "asked for"))
             return options[name]
         options[name] = value
         self.choices.append(Choice(f"{section}.{name}", value, reason))

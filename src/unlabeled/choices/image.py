@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unlabeled import config as configs
 from unlabeled import duration, presets
-from unlabeled.choices import Chooser, Request, short
+from unlabeled.choices import Chooser, Request, released, short
 from unlabeled.look import Look
 from unlabeled.methods import catalogue
 
@@ -13,8 +13,14 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     """Fill in how images are read and which network learns from them."""
     card = catalogue.describe(method)
     configs.check_section("modality", chooser.tree.get("modality", {}), configs.ImageConfig)
+    made = released.read(chooser)
+    if made is not None:
+        released.choose(chooser, made, seen)
     size = int(chooser.choose("modality", "size", seen.size, seen.size_reason))
     chooser.choose("modality", "channels", seen.channels, seen.channels_reason)
+    for option, (value, why) in seen.settings.items():
+        chooser.choose("modality", option, value, why)
+    chooser.choose("modality", "flip", True, "set it to false where left and right mean something")
     chooser.choose("modality", "mean", seen.mean, "measured on a sample of the data")
     chooser.choose("modality", "std", seen.std, "measured on a sample of the data")
     chooser.choose(
@@ -24,14 +30,18 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     default = "timm:vit_tiny_patch16_224" if tokens else "timm:resnet18"
     reason = "hides tokens, so it needs a transformer" if tokens else "strong on small data"
     name = str(chooser.choose("encoder", "name", default, reason))
-    if name.startswith(("timm:vit", "timm:deit")):
+    if "init" in chooser.tree["encoder"]:
+        released.spare(chooser, method)
+    if made is not None:
+        pass  # patches and stem are those of the weights
+    elif name.startswith(("timm:vit", "timm:deit", "timm:eva")):
         edge = patch(size)
         chooser.choose("encoder", "patch", edge, f"{(size // edge) ** 2} patches of an image")
         if tokens and not card.class_token:
             chooser.choose("encoder", "pool", "avg", "no loss shapes the class token")
     elif name in SEVEN_BY_SEVEN and size <= 64:
         chooser.choose("encoder", "small_stem", True, "keeps resolution on small images")
-    if name == "timm:resnet18":
+    if name == "timm:resnet18" and made is None:
         narrow(chooser, request)
     chooser.choose("loop", "channels_last", True, "the fast layout for convolutions")
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from unlabeled import __version__
-from unlabeled.cli import about, apply, compare, explore, measure, train
+from unlabeled.cli import about, apply, compare, explore, inspect, measure, train
 from unlabeled.errors import UnlabeledError, nearest
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 VERBS = (
     train.demo,
-    train.inspect,
+    inspect.inspect,
     train.pretrain,
     train.resume,
     measure.evaluate,

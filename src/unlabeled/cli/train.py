@@ -1,4 +1,4 @@
-"""Verbs that make an encoder: demo, inspect, pretrain, resume."""
+"""Verbs that make an encoder: demo, pretrain, resume."""
 
 from __future__ import annotations
 
@@ -88,25 +88,6 @@ def demo(
             (f"unlabeled finetune {target}{flag}", "a classifier"),
             (f"unlabeled embed {target} {sample.path}", "features as parquet"),
             ("unlabeled pretrain YOUR_FOLDER --time 10m", "the same for your data"),
-        ]
-    )
-
-
-def inspect(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder, file or hf://dataset.")],
-    kind: Kind = None,
-    column: Column = None,
-) -> None:
-    """Count, measure and check data; propose a method."""
-    checks.source(data, kind, column)
-    from unlabeled.data.inspect import inspect as look
-
-    show.say(str(look(data, kind, column)))
-    show.next_commands(
-        [
-            (f"unlabeled pretrain {data} --dry-run", "what would be chosen, and why"),
-            (f"unlabeled pretrain {data} --time 10m", "pre-train"),
-            ("unlabeled methods", "what can be learned without labels"),
         ]
     )
 

@@ -179,12 +179,16 @@ def _find_in_folder(
 
 
 def _whole_or_cut(files: Files) -> Source:
-    """Cut the long recordings of a folder or list into samples."""
-    if files.kind != "audio":
-        return files
-    from unlabeled.data.pieces import cut
+    """Cut the long recordings and the very large images of a folder or list into samples."""
+    if files.kind == "audio":
+        from unlabeled.data.pieces import cut
 
-    return cut(files)
+        return cut(files)
+    if files.kind == "image":
+        from unlabeled.data import tiles
+
+        return tiles.cut(files)
+    return files
 
 
 def _nothing(path: str, kind: str | None, found: Scan) -> str:

@@ -18,8 +18,10 @@ from unlabeled.data.find import Source, find
 from unlabeled.data.split import content_hash
 from unlabeled.errors import DataError
 from unlabeled.kinds import KINDS, part, strings
+from unlabeled.modalities import pixels, stored
 from unlabeled.modalities.decode import decode
-from unlabeled.modalities.image import FORMATS, Image
+from unlabeled.modalities.image import Image
+from unlabeled.modalities.stored import FORMATS
 
 LIMIT = 20_000
 """How many items are opened, spread evenly over the data."""
@@ -48,6 +50,7 @@ class Inspection:
         mean: per channel, values in [0, 1].
         std: per channel.
         flat: images of nearly one colour.
+        stored: smallest and largest value of images that are read as stored; empty for others.
         characters: smallest, median and largest length of a document, and the sum (text).
         words: words in all.
         blank: documents without a word.
@@ -72,6 +75,7 @@ class Inspection:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     flat: int = 0
+    stored: tuple[float, ...] = ()
     characters: tuple[int, int, int, int] = (0, 0, 0, 0)
     words: int = 0
     blank: int = 0
@@ -117,11 +121,17 @@ class Inspection:
                 f"and {self.words:,} words in all; {self.blank:,} blank"
             ]
         modes = ", ".join(f"{mode} {n:,}" for mode, n in self.modes.items())
+        if self.stored:
+            colour = f"stored values {self.stored[0]:g} to {self.stored[1]:g}"
+            moments = ""
+        else:
+            colour = f"{self.coloured:.0%} have colour"
+            moments = f"; mean {_numbers(self.mean)}, deviation {_numbers(self.std)}"
         return [
             f"Shorter edge: {self.edges[0]:,} to {self.edges[2]:,} px, median {self.edges[1]:,}; "
-            f"pixels: {modes}; {self.coloured:.0%} have colour",
-            f"Near-duplicates: {self.near_duplicates:,}; of nearly one colour: {self.flat:,}; mean "
-            f"{_numbers(self.mean)}, deviation {_numbers(self.std)}",
+            f"pixels: {modes}; {colour}",
+            f"Near-duplicates: {self.near_duplicates:,}; of nearly one colour: {self.flat:,}"
+            f"{moments}",
         ]
 
     def _broken(self) -> list[str]:
@@ -201,22 +211,39 @@ class Images(Looks):
         self.coloured = self.flat = 0
         self.looks: list[int] = []
         self.sums = np.zeros((2, 3))
+        self.lowest, self.highest = np.inf, -np.inf
 
     def measure(self, data: bytes) -> None:
         """Measure one item."""
-        raw = self.reader.read(data)
-        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            self.modes[image.mode] += 1
-            self.edges.append(min(image.size))
+        try:
+            head = stored.facts(data)
+        except DataError:
+            self.reader.read(data)  # says more precisely what is wrong
+            raise
+        form = pixels.form([head])
+        raw = (Image(form.reader()) if form.stored else self.reader).read(data)
+        plain = isinstance(data, bytes) and not stored.is_array(data) and not form.stored
+        self.modes[self._mode(data) if plain else str(head)] += 1
+        self.edges.append(min(head.height, head.width) if not form.stored else min(raw.shape[:2]))
+        values = pixels.sample(raw)
+        if form.stored:
+            self.lowest, self.highest = (
+                min(self.lowest, float(values.min())), max(self.highest, float(values.max()))
+            )  # fmt: skip
+            raw = _seen(raw)
         small = np.asarray(PIL.Image.fromarray(raw).resize((9, 8)).convert("L"))
         if np.ptp(small) <= _FLAT:
             self.flat += 1
         else:
             self.looks.append(difference_hash(small))
-        step = max(1, min(raw.shape[:2]) // 32)
-        pixels = raw[::step, ::step].reshape(-1, 3) / 255
-        self.coloured += bool(np.ptp(raw, axis=2).max() > _FLAT)
-        self.sums += pixels.mean(0), (pixels**2).mean(0)
+        if not form.stored:
+            shares = values / 255
+            self.coloured += bool(np.ptp(raw, axis=2).max() > _FLAT)
+            self.sums += shares.mean(0), (shares**2).mean(0)
+
+    def _mode(self, data: bytes) -> str:
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.mode
 
     def figures(self) -> dict[str, Any]:
         """Return what was measured."""
@@ -232,7 +259,16 @@ class Images(Looks):
             "mean": tuple(map(float, mean)),
             "std": tuple(map(float, std)),
             "near_duplicates": len(groups) - len(np.unique(groups)),
+            "stored": (self.lowest, self.highest) if self.highest >= self.lowest else (),
         }
+
+
+def _seen(raw: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the mean of an image's channels as eight bits between its own ends, (H, W)."""
+    grey = raw.mean(axis=2, dtype=np.float32)
+    low, high = float(grey.min()), float(grey.max())
+    scaled = (grey - low) * (255 / max(high - low, 1e-12))
+    return np.asarray(np.rint(scaled), np.uint8)
 
 
 def _spread(values: Sequence[int]) -> tuple[int, int, int]:

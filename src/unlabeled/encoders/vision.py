@@ -11,6 +11,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -19,14 +20,18 @@ from unlabeled.encoders import stem, timm_folder, weights
 from unlabeled.encoders.base import Encoder
 from unlabeled.encoders.blueprint import Blueprint
 from unlabeled.errors import ConfigError, UsageError, nearest
+from unlabeled.nn import low_rank
 from unlabeled.nn.kernels import choose_kernels
+
+_TRANSFORMERS = (VisionTransformer, Eva)
 
 
 class ImageEncoder(Encoder):
     """A timm network behind the three seams.
 
-    A plain vision transformer gives tokens that can be hidden. Every other network runs whole
-    in `embed`, which flattens its last map to tokens, and its `blocks` do nothing.
+    A plain vision transformer, with registers or rotary positions (timm's Eva, which DINOv3 is
+    of) if it has any, gives tokens that can be hidden. Every other network runs whole in `embed`,
+    which flattens its last map to tokens, and its `blocks` do nothing.
 
     Args:
         blueprint: what was built.
@@ -44,7 +49,7 @@ class ImageEncoder(Encoder):
         self.name = f"timm:{blueprint.architecture}"
         width: Any = getattr(model, "head_hidden_size", None) or model.num_features
         self.dim = int(width)
-        self.hides_tokens = isinstance(model, VisionTransformer)
+        self.hides_tokens = isinstance(model, _TRANSFORMERS)
         self._is_map = False  # whether timm's features are maps; known once it has run
         self.num_prefix = int(getattr(model, "num_prefix_tokens", 0))
 
@@ -68,28 +73,58 @@ class ImageEncoder(Encoder):
             if hidden is not None and token is not None:
                 where = hidden.reshape(*patches.shape[:-1], 1)
                 patches = torch.where(where, token.to(patches.dtype), patches)
-            tokens: Tensor = model.norm_pre(model._pos_embed(patches))
+            placed = model._pos_embed(patches)  # Eva's rotary angles belong to `layers`
+            tokens: Tensor = model.norm_pre(placed[0] if isinstance(placed, tuple) else placed)
             return tokens
         return self._flatten(model.forward_features(x))
 
-    def blocks(self, tokens: Tensor, layout: Tensor | None = None) -> Tensor:
+    def blocks(
+        self, tokens: Tensor, layout: Tensor | None = None, places: Tensor | None = None
+    ) -> Tensor:
         """Let any subset of a transformer's tokens attend to each other, (B, N, D).
 
-        `layout` (B, N) bool says which tokens are real, where samples differ in their number.
+        Args:
+            tokens: (B, N, D), the prefix first.
+            layout: (B, N) bool, which tokens are real, where samples differ in their number.
+            places: (B, M) which patches of the whole image are given; all where it is absent.
         """
         if not self.hides_tokens:
             return tokens
-        for out in self.layers(tokens, layout):
+        for out in self.layers(tokens, layout, places):
             tokens = out
         normalised: Tensor = self.model.norm(tokens)
         return normalised
 
-    def layers(self, tokens: Tensor, layout: Tensor | None = None) -> Iterator[Tensor]:
+    def layers(
+        self, tokens: Tensor, layout: Tensor | None = None, places: Tensor | None = None
+    ) -> Iterator[Tensor]:
         """Yield what each block of a transformer puts out, not normalised, (B, N, D)."""
-        seen = None if layout is None else layout[:, None, None]  # (B, 1, 1, N)
-        for block in self.model.blocks:
-            tokens = block(tokens) if seen is None else block(tokens, attn_mask=seen)
+        given: dict[str, Any] = {}
+        if layout is not None:
+            given["attn_mask"] = layout[:, None, None]  # (B, 1, 1, N)
+        angles = self._angles(tokens.shape[1] - self.num_prefix, places)
+        for number, block in enumerate(self.model.blocks):
+            if angles is not None:
+                mixed = getattr(self.model, "rope_mixed", False)
+                given["rope"] = angles[number] if mixed else angles
+            tokens = block(tokens, **given)
             yield tokens
+
+    def _angles(self, count: int, places: Tensor | None) -> Tensor | None:
+        """Return rotary positions of the patches given, None for a network without them.
+
+        (N, d) or (B, 1, M, d); with an axis for each block in front, and one for each head, where
+        the network learned its angles.
+        """
+        rope = getattr(self.model, "rope", None)
+        if rope is None:
+            return None
+        side = math.isqrt(count) if places is None else self.blueprint.size // self.patch
+        angles: Tensor = rope.get_embed(shape=(side, side))
+        if places is None:
+            return angles
+        picked = angles[..., places, :]  # ([L, heads,] B, M, d)
+        return picked.unsqueeze(1) if picked.ndim == 4 - 1 else picked.transpose(1, 2)
 
     def feature_and_patches(
         self, x: Tensor, hidden: Tensor | None = None, token: Tensor | None = None
@@ -111,13 +146,15 @@ class ImageEncoder(Encoder):
             prefix: (P, D), for the tokens before the patches.
         """
         table = self.model.pos_embed  # (1, P + N, D), or (1, N, D) without prefix
+        if table is None:  # rotary positions are fixed as they are
+            return
         rows = grid if table.shape[1] == len(grid) else torch.cat([prefix, grid])
         table.data.copy_(rows[None])
         table.requires_grad_(False)
 
     def save(self, folder: Path) -> None:
         """Write a folder that timm and transformers open."""
-        timm_folder.write(folder, self.model, self.blueprint)
+        timm_folder.write(folder, low_rank.merged(self.model), self.blueprint)
 
     def _flatten(self, maps: Tensor) -> Tensor:
         """Turn whatever timm calls features into (B, N, D)."""
@@ -163,6 +200,8 @@ def build(config: EncoderConfig, image: ImageConfig, vocab_size: int | None = No
     _check_size(model, blueprint)
     if config.init is not None:
         weights.start_from(model, Path(config.init), blueprint)
+    if config.lora:
+        low_rank.attach(model, 0, config.lora)
     return ImageEncoder(blueprint, model, pretrained=config.init is not None)
 
 
@@ -241,7 +280,8 @@ def _options(config: EncoderConfig, image: ImageConfig) -> dict[str, Any]:
     if config.pool is not None:
         wanted["global_pool"] = config.pool
         if config.pool == "avg":
-            wanted["fc_norm"] = False  # normalise tokens, then average: tokens stay usable
+            # Normalise tokens, then average, so that tokens stay usable; each has its own word.
+            wanted["fc_norm"] = wanted["use_fc_norm"] = False
     if config.drop_path:
         wanted["drop_path_rate"] = config.drop_path
     return {**wanted, **config.options}
@@ -266,7 +306,7 @@ def _accepted(name: str, wanted: dict[str, Any], config: EncoderConfig) -> dict[
             _refuse_if_asked(name, unknown[1], config)
         except (AssertionError, ValueError) as error:
             raise ConfigError(f"timm cannot build '{name}' with {args}: {error}.") from None
-    if isinstance(model, VisionTransformer):
+    if isinstance(model, _TRANSFORMERS):
         _check_grid(name, wanted["img_size"], int(model.patch_embed.patch_size[0]))
     args.pop("drop_path_rate", None)
     return args

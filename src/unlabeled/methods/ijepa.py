@@ -125,7 +125,7 @@ class IJEPA(Method):
         where, real = gather_context(blocks.context)  # (B, L) each
         tokens = self.encoder.embed(images)
         seen = torch.cat([tokens[:, :first], take(tokens[:, first:], where)], 1)
-        latent = self.encoder.blocks(seen, F.pad(real, (first, 0), value=True))[:, first:]
+        latent = self.encoder.blocks(seen, F.pad(real, (first, 0), value=True), where)[:, first:]
         context = (self.narrow(latent) + self.positions[where]).repeat_interleave(count, 0)
         asked = self.mask_token + self.positions[blocks.targets.flatten(0, 1)]  # (B T, M, width)
         real = F.pad(real.repeat_interleave(count, 0), (0, asked.shape[1]), value=True)

@@ -58,7 +58,7 @@ class MAE(Method):
         super().__init__()
         require_tokens("mae", encoder)
         self.config = config
-        self.encoder: Encoder = encoder
+        self.encoder: Any = encoder
         image: Any = encoder  # an encoder that hides tokens knows its patches
         self.patch, self.prefix = image.patch, encoder.num_prefix
         self.channels, side = image.blueprint.channels, image.blueprint.size // image.patch
@@ -102,7 +102,7 @@ class MAE(Method):
         """
         tokens = self.encoder.embed(images)  # (B, prefix + N, D)
         seen = torch.cat([tokens[:, : self.prefix], take(tokens[:, self.prefix :], visible)], 1)
-        latent = self.narrow(self.encoder.blocks(seen))  # (B, prefix + N - M, width)
+        latent = self.narrow(self.encoder.blocks(seen, places=visible))  # (B, prefix + N - M, w)
         first, rest = latent[:, : self.prefix], latent[:, self.prefix :]
         asked = self.mask_token + self.positions[hidden]  # (B, M, width)
         decoded = self.decoder(torch.cat([first, rest + self.positions[visible], asked], 1))
@@ -138,4 +138,5 @@ class MAE(Method):
         for layer in fresh:
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)

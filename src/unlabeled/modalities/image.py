@@ -25,12 +25,10 @@ from torch import Tensor
 from unlabeled.config import ImageConfig, RunConfig
 from unlabeled.errors import DataError
 from unlabeled.kinds import IMAGE
-from unlabeled.modalities import colour, picture_features
+from unlabeled.modalities import colour, gains, picture_features, stored
 from unlabeled.modalities.base import Modality
+from unlabeled.modalities.stored import FORMATS, Tile
 from unlabeled.types import View
-
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
-"""Formats whose decoders are used; every other one is refused by its content."""
 
 _ASPECT = (3 / 4, 4 / 3)
 _TRIES = 10
@@ -72,22 +70,25 @@ class Image(Modality):
         """Return the modality of a saved encoder."""
         return cls(ImageConfig(**settings))
 
-    def read(self, payload: bytes) -> NDArray[np.uint8]:
-        """Decode an encoded image to (H, W, C) uint8.
+    def read(self, payload: bytes | Tile) -> NDArray[Any]:
+        """Decode an encoded image, or a part of a large one, to (H, W, C).
 
-        The first frame, upright by its EXIF orientation; 16-bit and float values are scaled,
-        never clipped; transparent pixels are laid on white. A JPEG much larger than the
-        encoder's input is decoded at a half, a quarter or an eighth of its size.
+        Eight bits: the first frame, upright by its EXIF orientation; 16-bit and float values are
+        scaled, never clipped; transparent pixels are laid on white. A JPEG much larger than the
+        encoder's input is decoded at a half, a quarter or an eighth of its size. Where
+        ``modality.low`` is given, and for arrays and TIFF of several channels: as stored.
 
         Raises:
             DataError: damaged, too large, or of a format that is not read.
         """
-        if not payload:
+        if not len(payload):
             raise DataError("it is empty")
         # The decoders of Pillow raise some ten classes of exceptions on damaged input.
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                if isinstance(payload, Tile) or self._wants_stored(payload):
+                    return self._read_stored(payload)
                 return self._decode(payload)
         except DataError:
             raise
@@ -103,6 +104,28 @@ class Image(Modality):
     def _too_large(self, width: int = 0, height: int = 0) -> str:
         size = f"{width:,} x {height:,} pixels" if width else "too many pixels"
         return f"it has {size}; modality.max_pixels is {self.config.max_pixels:,}"
+
+    def _wants_stored(self, payload: bytes) -> bool:
+        """Tell whether values are taken as stored."""
+        c, start = self.config, payload[:8]
+        several = stored.is_tiff(start) and (c.pages == "channels" or c.channels not in (1, 3))
+        return bool(c.low) or stored.is_array(start) or several
+
+    def _read_stored(self, payload: bytes | Tile) -> NDArray[Any]:
+        found, wanted = stored.facts(payload), self.config.channels
+        if not isinstance(payload, Tile) and found.height * found.width > self.config.max_pixels:
+            raise DataError(self._too_large(found.width, found.height))
+        if self.config.low:
+            return stored.read(payload, wanted, self.config.pages)
+        grey_or_colour = self.config.pages == "first" and {found.channels, wanted} == {1, 3}
+        given = found.channels if grey_or_colour else wanted
+        raw = stored.read(payload, given, self.config.pages)
+        if raw.dtype != np.uint8:
+            raw = _scaled_float(raw) if raw.dtype == np.float32 else _scaled(raw)
+        if not grey_or_colour:
+            return raw
+        image = PIL.Image.fromarray(raw[:, :, 0] if given == 1 else raw)
+        return np.atleast_3d(np.asarray(image.convert("L" if wanted == 1 else "RGB")))
 
     def _decode(self, payload: bytes) -> NDArray[np.uint8]:
         PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it for the process
@@ -133,37 +156,62 @@ class Image(Modality):
         step = self.patch * math.ceil(8 / self.patch)
         return max(1, round(self.config.size * view.size / step)) * step
 
-    def cut(self, raw: NDArray[np.uint8], view: View, rng: np.random.Generator) -> Tensor:
-        """Crop and resize (bicubic, antialiased), perhaps mirror: (count, C, edge, edge) uint8."""
+    def cut(self, raw: NDArray[Any], view: View, rng: np.random.Generator) -> Tensor:
+        """Crop and resize (bicubic, antialiased), perhaps mirror and turn.
+
+        Returns:
+            (count, C, edge, edge): uint8, or float32 from `modality.low` (0) to `high` (1).
+        """
         height, width, channels = raw.shape
-        edge = self.edge(view)
-        planes = _planes(raw)
-        cuts = np.empty((view.count, channels, edge, edge), np.uint8)
+        edge, deep = self.edge(view), raw.dtype != np.uint8
+        planes = [] if deep else _planes(raw)
+        cuts = np.empty((view.count, channels, edge, edge), np.float32 if deep else np.uint8)
         for cut in cuts:
             box = crop_box(height, width, view.extent, rng)
             mirrored = view.flip and self.config.flip and rng.random() < 0.5
-            pixels = _resize(planes, box, edge)
-            cut[:] = (pixels[:, ::-1] if mirrored else pixels).transpose(2, 0, 1)
+            turns = int(rng.integers(4)) if view.flip and self.config.turn else 0
+            pixels = self._resize_deep(raw, box, edge) if deep else _resize(planes, box, edge)
+            pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, turns)
+            cut[:] = pixels.transpose(2, 0, 1)
         return torch.from_numpy(cuts)
+
+    def _resize_deep(
+        self, raw: NDArray[Any], box: tuple[int, int, int, int], edge: int
+    ) -> NDArray[Any]:
+        """Resize a box of stored values and bring them to [0, 1], (edge, edge, C)."""
+        left, top, right, bottom = box
+        part = raw[top:bottom, left:right].astype(np.float32)
+        planes = [PIL.Image.fromarray(np.ascontiguousarray(x)) for x in np.moveaxis(part, 2, 0)]
+        pixels = _resize(planes, (0, 0, right - left, bottom - top), edge)
+        low, high = (np.asarray(x, np.float32) for x in (self.config.low, self.config.high))
+        return pixels if not len(low) else (pixels - low) / (high - low)
 
     def distort(self, cuts: Tensor, view: View, keys: Tensor) -> Tensor:
         """Distort and normalise, (V, B, C, H, W) uint8 -> float32.
 
         Colour jitter of strength (0.8, 0.8, 0.8, 0.2) x ``view.distort`` with probability 0.8,
         then grey, blur, solarise, as in SimCLR (arXiv:2002.05709, appendix A), BYOL and DINO.
+        Where `modality.jitter` is ``values``, gains (`gains.jitter`) and blur alone.
         """
         view_salt = zlib.crc32(repr(view).encode())  # two kinds must not share their draws
         out = torch.empty(cuts.shape, dtype=torch.float32, device=cuts.device)
         for copy, (cut, target) in enumerate(zip(cuts, out, strict=True)):
-            draws = colour.draw(keys, salt=(view_salt << 8) + copy)
+            salt = (view_salt << 8) + copy
+            draws = colour.draw(keys, salt)
+            if self.config.jitter == "values":
+                draws = torch.cat([draws, gains.draw(keys, cut.shape[1], salt)], dim=1)
             for start in range(0, len(keys), colour.CHUNK):
                 rows = slice(start, start + colour.CHUNK)
-                x = cut[rows].to(torch.float32).div_(255)
+                x = cut[rows].to(torch.float32)
+                x = x / 255 if cut.dtype == torch.uint8 else x
                 target[rows] = self._distort_copy(x, view, copy, draws[rows])
         return self.normalise_(out)
 
     def _distort_copy(self, x: Tensor, view: View, copy: int, draws: Tensor) -> Tensor:
         blur = view.blur[min(copy, len(view.blur) - 1)] if self.config.blur else 0.0
+        if self.config.jitter == "values":
+            x = gains.jitter(x, view.distort, draws) if view.distort > 0 else x
+            return colour.blur(x, blur, draws) if blur > 0 else x
         solarize = view.solarize[min(copy, len(view.solarize) - 1)]
         if view.distort > 0:
             x = colour.jitter(x, view.distort, draws)
@@ -196,8 +244,11 @@ class Image(Modality):
         view = View(size=1.0)
         small = Image(self.config.model_copy(update={"size": edge}))
         cuts = np.stack([small.cut(raw, view, rng)[0].numpy() for raw in raws])
+        pixels = cuts.astype(np.float32) / np.float32(255 if cuts.dtype == np.uint8 else 1)
+        if cuts.dtype != np.uint8:
+            cuts = np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
         return {
-            "pixels": cuts.reshape(len(cuts), -1).astype(np.float32) / np.float32(255),
+            "pixels": pixels.reshape(len(cuts), -1),
             "colour_gradient": picture_features.colour_gradient(cuts),
         }
 

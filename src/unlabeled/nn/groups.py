@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def hold(
@@ -61,3 +61,57 @@ def layer_scales(
         below = num_blocks - int(block[2]) if block else (num_blocks + 1) * bool(first.search(name))
         scales[name] = decay**below * (patch if "patch_embed" in name else 1.0)
     return scales
+
+
+def layers(names: Sequence[str]) -> list[int]:
+    """Return how deep each parameter lies, counted in numbered blocks, in order of definition.
+
+    >>> layers(["conv.weight", "blocks.0.a", "blocks.0.b", "blocks.1.a", "norm.weight"])
+    [0, 1, 1, 2, 3]
+    """
+    seen: list[str] = []
+    found = []
+    for name in names:
+        parts = name.partition(".parametrizations.")[0].split(".")
+        number = next((i for i, part in enumerate(parts) if part.isdigit()), None)
+        if number is None:
+            found.append(len(seen) + bool(seen))
+            continue
+        block = ".".join(parts[: number + 1])
+        if block not in seen:
+            seen.append(block)
+        found.append(seen.index(block) + 1)
+    return found
+
+
+def encoder_groups(
+    groups: Iterable[Mapping[str, Any]],
+    names: Mapping[Tensor, str],
+    decay: float,
+    until: float = 0.0,
+) -> list[dict[str, Any]]:
+    """Let the deep layers of the encoder learn slowly, and all of it not before `until`.
+
+    Args:
+        groups: as `Method.param_groups` returns them; scales that they have are multiplied.
+        names: of every parameter, those of the encoder beginning with ``encoder.``.
+        decay: factor from one numbered block to the one below; 1 for equal rates.
+        until: progress in [0, 1] before which the encoder stays as it is.
+    """
+    if decay == 1 and until == 0:
+        return [dict(group) for group in groups]
+    inside = [p for p, name in names.items() if name.startswith("encoder.")]
+    depths = dict(zip(inside, layers([names[p] for p in inside]), strict=True))
+    most = max(depths.values(), default=0)
+    found: list[dict[str, Any]] = []
+    for group in groups:
+        parts: dict[int | None, list[Any]] = {}
+        for p in group["params"]:
+            parts.setdefault(depths.get(p), []).append(p)
+        for depth, params in parts.items():
+            part = {**group, "params": params}
+            if depth is not None:
+                part["lr_scale"] = group.get("lr_scale", 1.0) * decay ** (most - depth)
+                part["frozen_until"] = max(group.get("frozen_until", 0.0), until)
+            found.append(part)
+    return found

@@ -24,8 +24,17 @@ def scale_for(edge: int) -> int:
 
 
 def colour(pixels: Pixels) -> Pixels:
-    """Return (H, W, 3) from (H, W, C): grey is repeated, further channels are left out."""
-    return pixels[..., :3] if pixels.shape[-1] >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
+    """Return (H, W, 3) from (H, W, C): grey is repeated, many channels become three bands.
+
+    More than four channels are averaged by thirds, the last third as red, for in most orders the
+    long waves come last.
+    """
+    channels = pixels.shape[-1]
+    if channels > 4:
+        thirds = np.array_split(np.arange(channels), 3)[::-1]
+        bands = [pixels[..., third].mean(axis=-1) for third in thirds]
+        return np.asarray(np.rint(np.stack(bands, axis=-1)), np.uint8)
+    return pixels[..., :3] if channels >= 3 else np.repeat(pixels[..., :1], 3, axis=-1)
 
 
 def montage(rows: Sequence[Sequence[Pixels | None]], after: Sequence[int] = ()) -> Image.Image:

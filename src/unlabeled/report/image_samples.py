@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from unlabeled import rng
-from unlabeled.data.loader import distort, plain_batch, stack
+from unlabeled.data.loader import plain_batch
 from unlabeled.data.read import Pool
 from unlabeled.journal import write_json
-from unlabeled.report import grid, nearest
+from unlabeled.report import grid, nearest, views
 from unlabeled.runs import Run
 from unlabeled.types import Batch
 
@@ -81,34 +81,25 @@ class ImageSamples:
     def pixels(self, x: Tensor) -> grid.Pixels:
         """Undo the normalisation, (..., C, H, W) -> (..., H, W, C) uint8."""
         config = self.run.config.modality
-        mean = torch.tensor(getattr(config, "mean", (0.5,)))[:, None, None]
-        std = torch.tensor(getattr(config, "std", (0.5,)))[:, None, None]
-        values = (x.float() * std + mean).clamp(0, 1).mul(255).round()
-        return values.movedim(-3, -1).to(torch.uint8).numpy()
+        return views.pixels(x, getattr(config, "mean", (0.5,)), getattr(config, "std", (0.5,)))
 
     def batch(self, count: int) -> Batch:
         """Return the first samples as the method's views, drawn as in training."""
-        views = self.method.views()
-        items = []
-        for position in range(min(count, len(self.pool))):
-            raw, name = self.pool.raw(position)
-            key = rng.sample_key(self.seed, 0, position)
-            draws = rng.generator(key)
-            cuts = {kind: self.modality.cut(raw, view, draws) for kind, view in views.items()}
-            items.append((cuts, key, name))
-        return distort(stack(items), self.modality, views)
+        items = [self.pool.raw(position) for position in range(min(count, len(self.pool)))]
+        return views.draw(items, self.modality, self.method.views(), self.seed)
 
     def views(self) -> None:
         """Draw each sample beside its views."""
         batch = self.batch(NUM_SHOWN)
         whole = self.pixels(self.plain[: len(batch)])
-        rows: list[list[grid.Pixels | None]] = [[image] for image in whole]
-        for x in batch.views.values():
-            for copy in self.pixels(x):
-                for row, image in zip(rows, copy, strict=True):
-                    row.append(image)
+        copies = [copy for x in batch.views.values() for copy in self.pixels(x)]
         caption = ", ".join(f"{len(x)} {kind}" for kind, x in batch.views.items())
-        self._save("views", grid.montage(rows, after=[0]), whole.shape[1], f"Views: {caption}.")
+        self._save(
+            "views",
+            grid.montage(views.rows(whole, copies), [0]),
+            whole.shape[1],
+            f"Views: {caption}.",
+        )
 
     def masks(self) -> None:
         """Draw what was hidden, what was made of it, and what was there."""

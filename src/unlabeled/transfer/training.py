@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from unlabeled import rng
 from unlabeled.device import autocast, device, keep_memory
 from unlabeled.kinds import strings
+from unlabeled.nn.groups import layers
 from unlabeled.transfer import targets, ways
 from unlabeled.transfer.features import Inputs, best_precision
 from unlabeled.transfer.probe import Probe, Scaler
@@ -92,27 +93,6 @@ class Classifier(nn.Module):
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(weight.T.copy()))
             self.head.bias.copy_(torch.from_numpy(bias))
-
-
-def layers(names: Sequence[str]) -> list[int]:
-    """Return how deep each parameter lies, counted in numbered blocks, in order of definition.
-
-    >>> layers(["conv.weight", "blocks.0.a", "blocks.0.b", "blocks.1.a", "norm.weight"])
-    [0, 1, 1, 2, 3]
-    """
-    seen: list[str] = []
-    found = []
-    for name in names:
-        parts = name.split(".")
-        number = next((i for i, part in enumerate(parts) if part.isdigit()), None)
-        if number is None:
-            found.append(len(seen) + bool(seen))
-            continue
-        block = ".".join(parts[: number + 1])
-        if block not in seen:
-            seen.append(block)
-        found.append(seen.index(block) + 1)
-    return found
 
 
 def param_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
