@@ -241,6 +241,25 @@ class Encoder:
         parts = [self.features(found, batch_size) for _, found in items.chunks(data, self.kind)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
+    def dense(self, data: Items, batch_size: int = 64) -> NDArray[np.float32]:
+        """Return the feature of every place of images, (n, H, W, D).
+
+        Args:
+            data: as for `encode`; images are cut to their largest centred square.
+            batch_size: samples at a time.
+
+        Raises:
+            UsageError: the encoder is not one of images.
+            DataError: a sample cannot be read; the sentence names it.
+        """
+        from unlabeled.transfer.dense import maps_of
+
+        parts = [
+            maps_of(self.network, self.modality, found, batch_size)
+            for _, found in items.chunks(data, self.kind)
+        ]
+        return np.concatenate(parts)
+
     def features(self, payloads: Sequence[Any], batch_size: int = 256) -> NDArray[np.float32]:
         """Return features (n, D) of encoded images (bytes) or of texts."""
         from unlabeled.transfer.features import features

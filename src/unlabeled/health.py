@@ -93,29 +93,32 @@ def read_features(features: Tensor) -> Reading:
     return Reading(float(spread(features)), rank, cosine)
 
 
-NEIGHBOURS = 10
+FEW = 11
+"""Samples below which neighbours say nothing."""
 
 
 def kept(start: Tensor, now: Tensor) -> float:
-    """Return how much of the neighbourhoods of samples is as it was, in [0, 1].
+    """Return how much of the neighbourhoods of samples is as it was: 1 all of it, 0 chance.
 
-    The share of the ten nearest (by cosine) that are among the ten nearest still; unlike a
-    distance it does not change when features are turned or scaled. Chance is 10 / (N - 1).
+    The share of the k nearest (by cosine) that are among the k nearest still, with chance taken
+    off; k is a tenth of the samples, at most ten. Unlike a distance it does not change when
+    features are turned or scaled.
 
     Args:
-        start: (N, D) features that a run began with, N > 10.
+        start: (N, D) features that a run began with, N >= `FEW`.
         now: (N, D') of the same samples.
 
     >>> x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
     >>> kept(x, 3 * x @ torch.linalg.qr(torch.ones(8, 8) + torch.eye(8))[0])
     1.0
     """
-    near = []
+    near, count = [], min(10, max(1, len(start) // 10))
     for features in (start, now):
         z = F.normalize(features.float(), dim=1)
-        near.append((z @ z.T).fill_diagonal_(-2).topk(NEIGHBOURS, dim=1).indices)
+        near.append((z @ z.T).fill_diagonal_(-2).topk(count, dim=1).indices)
     same = (near[0][:, :, None] == near[1][:, None, :]).any(2)
-    return float(same.float().mean())
+    chance = count / (len(start) - 1)
+    return max(0.0, (float(same.float().mean()) - chance) / (1 - chance))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unlabeled import device
 from unlabeled.errors import TrainingError
-from unlabeled.health import NEIGHBOURS, Health, kept, read_features
+from unlabeled.health import FEW, Health, kept, read_features
 from unlabeled.journal import Journal
 from unlabeled.state import State
 from unlabeled.tensors import load_tensors
@@ -37,7 +37,7 @@ class Watch:
 
     def _from_weights(self) -> bool:
         encoder: Any = self.state.method.encoder
-        return bool(getattr(encoder, "pretrained", False)) and len(self.inputs) > NEIGHBOURS
+        return bool(getattr(encoder, "pretrained", False)) and len(self.inputs) >= FEW
 
     def _start(self, features: Tensor) -> Tensor:
         """Return the features that the run began with, which a resumed run reads again."""

@@ -126,15 +126,22 @@ def embed(
     ),
     kind: Kind = None,
     column: Column = None,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="A feature for each place of an image (patches).")
+    ] = False,
 ) -> None:
-    """Write features to parquet: name, embedding."""
+    """Write features to parquet: name, embedding.
+
+    With --dense also height and width; an embedding then holds height x width features.
+    """
     folder = checks.run(run)
     source = checks.source(data, kind or checks.kind_of(folder), column)
     checks.writable(out)
     from unlabeled.api import Encoder
     from unlabeled.cli import write
 
-    count = write.embeddings(Encoder.from_pretrained(folder), source, out)
+    written = write.maps if dense else write.embeddings
+    count = written(Encoder.from_pretrained(folder), source, out)
     show.say(f"{count.good:,} embeddings in {out}{count.words()}")
     show.next_commands(
         [

@@ -87,6 +87,12 @@ def evaluate(
     task: Task = None,
     arms: Arms = None,
     reuse: Reuse = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="PNG masks by the images' names: judge places instead."
+        ),
+    ] = None,
 ) -> None:
     """Say with a few labels whether it helped.
 
@@ -95,6 +101,9 @@ def evaluate(
     """
     folder = checks.run(run)
     numbers = None if counts is None else _counts(counts)
+    if masks is not None:
+        _judge_places(folder, masks, numbers or [1, 5, 20, 10**9], seed)
+        return
     minutes = None if time is None else duration.parse(time) / 60
     labels = checks.labels(labels, folder, label_column)
     if test is not None:
@@ -218,5 +227,31 @@ def runs(
             (f"unlabeled report {newest[0]}", "one page of everything"),
             second,
             third,
+        ]
+    )
+
+
+def _judge_places(folder: Path, masks: Path, counts: Sequence[int], seed: int) -> None:
+    """Score patch features by masks, and print them beside what needs no training."""
+    if not masks.is_dir():
+        raise UsageError(f"{masks} is no folder. Give the folder of the masks.")
+    from unlabeled.runs import Run
+    from unlabeled.transfer.dense import evaluate_masks
+
+    rows = evaluate_masks(Run.open(folder), masks, counts, seed)
+    show.say("Mean intersection over union, on half of the images (95 % interval over draws):")
+    cells = [
+        (
+            row.features, row.reading, str(row.images), f"{row.mean:.3f}",
+            "" if row.low is None or row.high is None else f"{row.low:.3f} to {row.high:.3f}",
+        )
+        for row in rows
+    ]  # fmt: skip
+    show.table(("features", "reading", "masks", "mIoU", "interval"), cells)
+    show.next_commands(
+        [
+            (f"unlabeled report {folder}", "where the encoder looks, patches as colours"),
+            (f"unlabeled embed {folder} DATA --dense", "features of places as parquet"),
+            (f"unlabeled evaluate {folder} --labels FILE", "features of whole images"),
         ]
     )

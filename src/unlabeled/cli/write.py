@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unlabeled.data.find import Source
     from unlabeled.transfer.tag_finetune import Tagger
 
-CHUNK = 1024
+CHUNK, MAPS = 1024, 64
 
 
 @dataclass
@@ -59,6 +59,44 @@ def embeddings(encoder: Encoder, source: Source, out: Path) -> Count:
         for names, rows in _outputs(encoder.network, encoder, source, count):
             flat = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), encoder.dim)
             writer.write_table(pa.table([pa.array(names), flat], schema=schema))
+    return _finish(draft, out, count)
+
+
+def maps(encoder: Encoder, source: Source, out: Path) -> Count:
+    """Write a parquet file with the columns name, height, width and embedding.
+
+    The embedding of a row holds height x width features, row by row.
+
+    Raises:
+        DataError: no sample can be read.
+        UsageError: the encoder is not one of images.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from unlabeled.transfer.dense import patch_maps, require_maps
+    from unlabeled.transfer.features import Inputs
+
+    require_maps(encoder.network)
+    count = Count()
+    schema = pa.schema(
+        [("name", pa.string()), ("height", pa.int32()), ("width", pa.int32()),
+         ("embedding", pa.list_(pa.float32()))]
+    )  # fmt: skip
+    draft = out.with_name(f".{out.name}.part")
+    with pq.ParquetWriter(draft, schema) as writer:
+        for start in range(0, len(source), MAPS):
+            indices = range(start, min(start + MAPS, len(source)))
+            inputs = Inputs(source, indices, encoder.modality)
+            count.bad += inputs.bad
+            count.good += len(inputs)
+            if not len(inputs):
+                continue
+            found = patch_maps(encoder.network, inputs.plain(slice(None))).numpy()
+            names = [source.name(int(index)) for index in inputs.indices]
+            sides = [[found.shape[axis]] * len(found) for axis in (1, 2)]
+            flat = list(found.reshape(len(found), -1))
+            writer.write_table(pa.table([pa.array(names), *sides, flat], schema=schema))
     return _finish(draft, out, count)
 
 

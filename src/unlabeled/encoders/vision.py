@@ -133,6 +133,33 @@ class ImageEncoder(Encoder):
         tokens = self.blocks(self.embed(x, hidden, token))
         return self.pool(tokens), tokens[:, self.num_prefix :]
 
+    def maps(self, x: Tensor) -> Tensor:
+        """Return what became of each place of square images, (B, C, E, E) -> (B, H, W, D)."""
+        patches = self.tokens(x)[:, self.num_prefix :]
+        side = math.isqrt(patches.shape[1])
+        return patches.reshape(len(patches), side, side, -1)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Return where the last block of a transformer looks, (B, C, E, E) -> (B, heads, H, W).
+
+        From the class token, or where there is none from all patches on average; summed over
+        patches it is what the other prefix tokens leave of 1.
+        """
+        seen: list[Tensor] = []
+        last = self.model.blocks[-1].attn
+        fused, last.fused_attn = last.fused_attn, False
+        hook = last.attn_drop.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            self.tokens(x)
+        finally:
+            hook.remove()
+            last.fused_attn = fused
+        first = self.num_prefix
+        own = getattr(self.model, "cls_token", None) is not None
+        looks = seen[0][:, :, 0] if own else seen[0][:, :, first:].mean(2)  # (B, heads, N)
+        side = math.isqrt(looks.shape[2] - first)
+        return looks[:, :, first:].reshape(*looks.shape[:2], side, side)
+
     def pool(self, tokens: Tensor) -> Tensor:
         """Reduce tokens to timm's feature before a classifier, (B, N, D) -> (B, D)."""
         feature: Tensor = self.model.forward_head(self._unflatten(tokens), pre_logits=True)

@@ -134,21 +134,33 @@ class ImageSamples:
         self._save("neighbours", page, shown.shape[1], queries=queries)
 
     def patches(self) -> None:
-        """Draw samples above the main directions of their patch features."""
+        """Draw samples above the main directions of their patch features, and where it looks."""
         x = self.plain[:NUM_SHOWN]
         with torch.inference_mode():
             tokens = self.encoder.tokens(x)[:, self.encoder.num_prefix :].float().numpy()
         edge = round(tokens.shape[1] ** 0.5)
         if edge * edge != tokens.shape[1] or edge < 2:
             raise ValueError(f"{tokens.shape[1]} tokens do not make a square map")
-        colours = grid.principal_colours(tokens).reshape(-1, edge, edge, 3)
         whole = self.pixels(x)
+        rows = [grid.principal_colours(tokens).reshape(-1, edge, edge, 3)]
+        caption = ""
+        if self.encoder.hides_tokens:
+            rows.append(self._looks(x))
+            caption = "Last row: where the last block looks, bright for much (mean of its heads)."
         size = whole.shape[1:3][::-1]
         large = [
-            np.asarray(Image.fromarray(image).resize(size, Image.Resampling.NEAREST))
-            for image in colours
+            [np.asarray(Image.fromarray(p).resize(size, Image.Resampling.NEAREST)) for p in row]
+            for row in rows
         ]
-        self._save("patches", grid.montage([list(whole), large]), whole.shape[1])
+        self._save("patches", grid.montage([list(whole), *large]), whole.shape[1], caption)
+
+    def _looks(self, x: Tensor) -> grid.Pixels:
+        """Return the attention of the last block as grey maps, (N, H, W, 3) uint8."""
+        with torch.inference_mode():
+            looks = self.encoder.attention(x).float().mean(1)  # (N, H, W)
+        share = looks / looks.amax((1, 2), keepdim=True).clamp_min(1e-12)
+        grey = (255 * share).round().to(torch.uint8).numpy()
+        return np.repeat(grey[..., None], 3, axis=-1)
 
     def map(self) -> None:
         """Draw all samples where their features lie."""

@@ -147,19 +147,22 @@ def trim(rows: Tensor) -> Tensor:
     return rows[:, :, : int(used.max()) + 1] if len(used) else rows[:, :, :1]
 
 
-class _Items:
-    """Raw payloads in memory as a source."""
+class Payloads:
+    """Encoded samples in memory as a source."""
 
     def __init__(self, payloads: Sequence[Any]) -> None:
         self.payloads = payloads
 
     def __len__(self) -> int:
+        """Return how many samples there are."""
         return len(self.payloads)
 
     def name(self, index: int) -> str:
+        """Return the number of a sample."""
         return f"#{index}"
 
     def payload(self, index: int, epoch: int = 0) -> Any:
+        """Return the encoded sample."""
         return self.payloads[index]
 
 
@@ -185,7 +188,7 @@ def features(
     Raises:
         DataError: a sample cannot be read.
     """
-    inputs = Inputs(_Items(payloads), range(len(payloads)), modality, length)
+    inputs = Inputs(Payloads(payloads), range(len(payloads)), modality, length)
     if inputs.bad:
         raise DataError(f"Sample {inputs.bad[0][0]} cannot be read: {inputs.bad[0][1]}")
     return of_inputs(encoder, inputs, batch_size, precision="fp32")
