@@ -51,7 +51,7 @@ def continued(data: Path, weights: Path, out: Path, momentum: float = 0.9, **opt
 
 
 def test_weights_that_are_being_ruined_are_told_of(image_folder, weights, tmp_path):
-    lines = continued(image_folder, weights, tmp_path / "run", lr=0.1)
+    lines = continued(image_folder, weights, tmp_path / "run", 0.5, lr=0.1)
     assert lines[-1]["kept"] < 0.25
     assert WORDS["drift"] in lines[-1]["alarms"]
     assert "drifted" in (tmp_path / "run" / "run.json").read_text()

@@ -101,7 +101,7 @@ def test_maps_and_attention_are_timms(name):
     torch.testing.assert_close(encoder.maps(x), expected)
     looks = encoder.attention(x)
     assert looks.shape == (2, 3, 4, 4)
-    found = AttentionExtract(encoder.model, names=["blocks.1.attn.attn_drop"])(x)
+    found = AttentionExtract(encoder.model, names=["blocks.1.attn.attn_drop"], method="hook")(x)
     theirs = next(iter(found.values()))  # (B, heads, N, N), after the softmax
     torch.testing.assert_close(looks.flatten(2), theirs[:, :, 0, first:])
 
