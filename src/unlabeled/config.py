@@ -13,14 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from unlabeled.errors import ConfigError, UsageError, nearest
 
@@ -81,17 +74,13 @@ class ImageConfig(_Frozen):
     high: tuple[float, ...] = Field(
         (), description="stored value that becomes 1; what lies above is not clipped"
     )
-    pages: Literal["first", "channels"] = Field(
-        "first", description="of a TIFF: the first is read, or all are channels"
-    )
+    pages: Literal["first", "channels"] = Field("first", description="of a TIFF: which are read")
     jitter: Literal["colour", "values"] = Field(
         "colour",
         description="brightness, contrast, saturation, hue; or gains where there is no colour",
     )
     flip: bool = Field(True, description="whether mirrored images mean the same")
-    turn: bool = Field(
-        False, description="whether images by quarter turns mean the same (seen from above)"
-    )
+    turn: bool = Field(False, description="whether images turned by quarters mean the same")
     blur: bool = Field(True, description="whether blurring is used (off for small images)")
 
     @field_validator("high")
@@ -206,12 +195,8 @@ class OptimConfig(_Frozen):
     new_rows: float = Field(
         0.0, ge=0, lt=1, description="share of the run in which only added tokens' rows move"
     )
-    layer_decay: float = Field(
-        1.0, gt=0, le=1, description="of the rate, from each block of the encoder to the one below"
-    )
-    hold: float = Field(
-        0.0, ge=0, le=1, description="share of the run in which the encoder stays as it began"
-    )
+    layer_decay: float = Field(1.0, gt=0, le=1, description="of the rate, from block to block down")
+    hold: float = Field(0.0, ge=0, le=1, description="share of the run: the encoder stays")
 
 
 class LoopConfig(_Frozen):
