@@ -59,6 +59,13 @@ Reuse = Annotated[
     ),
 ]
 
+Draws = Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Draws of each label count.")]
+
+Masks = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="PNG masks by the images' names: judge places instead."),
+]
+
 Test = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
@@ -72,9 +79,7 @@ def evaluate(
     counts: Annotated[
         str | None, typer.Option(metavar="COUNTS", help="Labels per class, such as 1,5,10,50.")
     ] = None,
-    draws: Annotated[
-        int, typer.Option(metavar="N", min=1, max=100, help="Draws of each label count.")
-    ] = 5,
+    draws: Draws = 5,
     quick: Annotated[
         bool, typer.Option("--quick", help="About two minutes: fewer counts, nothing tuned.")
     ] = False,
@@ -87,12 +92,7 @@ def evaluate(
     task: Task = None,
     arms: Arms = None,
     reuse: Reuse = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="PNG masks by the images' names: judge places instead."
-        ),
-    ] = None,
+    masks: Masks = None,
 ) -> None:
     """Say with a few labels whether it helped.
 
