@@ -54,7 +54,7 @@ class Method(nn.Module):
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
-    modalities: ClassVar[tuple[str, ...]] = ("image", "audio")
+    modalities: ClassVar[tuple[str, ...]] = ("image", "audio", "series")
     needs: ClassVar[Need] = "feature"
     class_token: ClassVar[bool] = False
     couples_samples: ClassVar[bool] = False

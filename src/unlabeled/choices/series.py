@@ -9,7 +9,7 @@ import numpy as np
 from unlabeled import config as configs
 from unlabeled.choices import Chooser, Request
 from unlabeled.look import Look
-from unlabeled.methods import catalogue
+from unlabeled.methods import catalogue, load
 
 _NETWORKS = {
     "causal": ("hf:llama-2x96h3", "sees what came before"),
@@ -38,4 +38,6 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
         chooser.choose("modality", part, rounded, "measured on the pre-training pool alone")
     chooser.choose("modality", "length", max(4, seen.size), "19 of 20 samples fit")
     chooser.choose("encoder", "name", *_NETWORKS[catalogue.describe(method).needs])
+    if load(method).recipe.get("name") == "sgd":
+        chooser.choose("optim", "name", "adamw", "a transformer hardly learns by sgd")
     chooser.choose("encoder", "patch", 4 if seen.size >= 64 else 2, "steps a token")

@@ -36,6 +36,7 @@ class Data2Vec(Method):
     """Regression of contextual features of hidden patches."""
 
     encoder: Any  # one with patches
+    modalities = ("image", "audio")
     needs = "tokens"
     recipe: ClassVar[Mapping[str, Any]] = {
         "name": "adamw",

@@ -4,9 +4,8 @@ Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", TML
 arXiv:2304.07193; Gram anchoring after Siméoni et al., "DINOv3", 2025, arXiv:2508.10104.
 
 Targets are balanced by Sinkhorn-Knopp; half of the large crops have blocks of patches hidden, by
-ratios laid out over the batch; deep layers learn slowly. Registers are the encoder's,
-encoder.options={reg_tokens=4}. The last phase at high resolution is another run that starts from
-this one: --init RUN/encoder modality.size=SIZE.
+ratios laid out over the batch; deep layers learn slowly. Registers: encoder.options={reg_tokens=4}.
+The phase at high resolution is a run from this one: --init RUN/encoder modality.size=SIZE.
 
 Departures: fewer prototypes and local crops and half the rate, for small data (the authors':
 out_dim=65536 num_local=8 hidden_dim=2048); KoLeo looks for neighbours on all ranks; gradients are
@@ -44,6 +43,7 @@ class DINOv2(Method):
     """Self-distillation of images and patches, spread out."""
 
     encoder: Any  # one with patches
+    modalities = ("image", "audio")
     needs = "tokens"
     class_token = True
     couples_samples = True

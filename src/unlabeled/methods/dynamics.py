@@ -32,6 +32,9 @@ from unlabeled.nn.precision import full
 from unlabeled.rng import uniform
 from unlabeled.types import Batch, Loss, View
 
+_SWAPPED = 4
+"""One of so many transitions is asked again with another episode's code."""
+
 
 class Dynamics(Method):
     """Dynamics that depend on a code of the context."""
@@ -91,12 +94,15 @@ class Dynamics(Method):
         code = full(self.code(self.encoder(x * seen[..., None])))  # (B, code)
         given, wanted, known = self.asked(x, batch.keys, start, stop)
         count = known.sum().clamp(min=1)
-        total = self._error(code, given, wanted, known) / count
+        error = self._error(code, given, wanted, known)  # (B, M)
+        total = error.sum() / count
         with torch.no_grad():
-            swapped = self._error(code.roll(1, 0), given, wanted, known) / count
-            still = self._distance(torch.zeros_like(wanted), wanted, known) / count
-        parts = {"targets": count, "persistence": still, "gain": swapped - total.detach()}
-        return Loss(total, parts)
+            still = self._distance(torch.zeros_like(wanted), wanted, known).sum() / count
+            some = slice(None, None, _SWAPPED)
+            first, *rest = given[:, some], wanted[:, some], known[:, some]
+            swapped = self._error(code.roll(1, 0), first, *rest) - error[:, some]
+            gain = swapped.sum() / rest[1].sum().clamp(min=1)
+        return Loss(total, {"targets": count, "persistence": still, "gain": gain})
 
     def hidden(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Draw which steps are hidden, from (B,) to (B,), inside what was measured."""
@@ -138,4 +144,4 @@ class Dynamics(Method):
 
     def _distance(self, guess: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
         each = F.smooth_l1_loss(guess, wanted, beta=self.config.beta, reduction="none")
-        return (each * known).sum()
+        return (each * known).sum(-1)

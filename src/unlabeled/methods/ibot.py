@@ -40,6 +40,7 @@ class IBOT(Method):
     """Self-distillation of class tokens and of hidden patches."""
 
     encoder: Any  # one with patches
+    modalities = ("image", "audio")
     needs = "tokens"
     class_token = True
     recipe: ClassVar[Mapping[str, Any]] = {

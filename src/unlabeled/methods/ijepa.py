@@ -43,6 +43,7 @@ class IJEPA(Method):
     """Prediction of features of hidden blocks."""
 
     encoder: Any  # one with patches
+    modalities = ("image", "audio")
     needs = "tokens"
     recipe: ClassVar[Mapping[str, Any]] = {
         "name": "adamw",

@@ -34,6 +34,7 @@ from unlabeled.types import Batch, Loss, View
 class MAE(Method):
     """Masked autoencoding of pixels."""
 
+    modalities = ("image", "audio")
     needs = "tokens"
     recipe: ClassVar[Mapping[str, Any]] = {
         "name": "adamw",

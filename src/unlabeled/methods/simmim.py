@@ -32,6 +32,7 @@ class SimMIM(Method):
     """Regression of hidden pixels by a linear head."""
 
     encoder: Any  # one with patches
+    modalities = ("image", "audio")
     needs = "tokens"
     recipe: ClassVar[Mapping[str, Any]] = {
         "name": "adamw",
