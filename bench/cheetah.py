@@ -58,13 +58,13 @@ CONDITIONS: dict[str, Callable[[Any], None]] = {
 
 
 def gait(rng: np.random.Generator) -> Callable[[int], np.ndarray]:
-    """Return a smooth random gait: joints swing at one pace (hertz), each as far as it will."""
-    size, pace = rng.uniform(0.2, 1.0, 6), rng.uniform(0.5, 1.5)
+    """Return a smooth random policy: each joint swings with its own height, pace and phase."""
+    size, pace = rng.uniform(0.2, 1.0, 6), rng.uniform(0.5, 3.0) * rng.uniform(0.8, 1.25, 6)
     phase, lean = rng.uniform(0, 2 * np.pi, 6), rng.uniform(-0.3, 0.3, 6)
 
     def act(step: int) -> np.ndarray:
         swing = size * np.sin(2 * np.pi * pace * step * 0.05 + phase) + lean
-        return np.clip(swing + rng.normal(0, 0.05, 6), -1, 1).astype(np.float32)
+        return np.clip(swing + rng.normal(0, 0.1, 6), -1, 1).astype(np.float32)
 
     return act
 

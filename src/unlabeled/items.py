@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.errors import DataError, UsageError
-from unlabeled.kinds import ENCODED, KINDS, strings
+from unlabeled.kinds import ENCODED, KINDS, rows, strings
 
 if TYPE_CHECKING:
     from unlabeled.data.find import Source
@@ -36,11 +36,12 @@ def named_payloads(source: Source) -> Iterator[tuple[str, Any | DataError]]:
             yield source.name(index), error
 
 
-def payload(item: Any, kind: str) -> bytes | str:
+def payload(item: Any, kind: str) -> Any:
     """Turn one item into what a modality reads.
 
     Args:
-        item: for text a string; for images encoded bytes, a path, a Pillow image, or a uint8
+        item: for text a string; for logs an array (steps, channels) or the path of one log; for
+            images encoded bytes, a path, a Pillow image, or a uint8
             array (H, W) or (H, W, C).
         kind: one of `kinds.KINDS`.
 
@@ -51,6 +52,8 @@ def payload(item: Any, kind: str) -> bytes | str:
         if not isinstance(item, str):
             raise UsageError(f"Texts are strings; this is a {type(item).__name__}.")
         return item
+    if rows(kind):
+        return _log(item, kind)
     if isinstance(item, bytes):
         return item
     if is_path(item):
@@ -59,6 +62,17 @@ def payload(item: Any, kind: str) -> bytes | str:
             raise UsageError(f"{item} is no file.")
         return path.read_bytes()
     return encode_image(item)
+
+
+def _log(item: Any, kind: str) -> Any:
+    if not is_path(item):
+        return np.asarray(item)
+    from unlabeled.data.find import find
+
+    source = find(str(item), kind)
+    if len(source) != 1:
+        raise UsageError(f"{item} holds {len(source):,} samples; hand it over by itself.")
+    return source.payload(0)
 
 
 def chunks(data: Items, kind: str, size: int = CHUNK) -> Iterator[tuple[list[str], list[Any]]]:
