@@ -119,18 +119,23 @@ def _recipe(chooser: Chooser, method: str, preset: presets.Preset | None) -> Non
     batch = int(chooser.choose("loop", "batch", int(recipe.pop("batch", 256)), f"{samples} a step"))
     rule = recipe.pop("lr_rule", "none")
     base = float(recipe.pop("lr", 1e-3))
-    source = f"{method}'s recipe"
-    if preset is not None and preset.lr is not None:
-        base, source = preset.lr, f"better in short runs ({preset.evidence})"
+    source, found = f"{method}'s recipe", preset or presets.Preset()
+    better = f"better in short runs ({found.evidence})"
+    if found.lr is not None:
+        base, source = found.lr, better
     scale = {"linear": batch / 256, "sqrt": (batch / 256) ** 0.5, "none": 1.0}[rule]
     asked = chooser.tree.get("optim", {}).get("name")
     if asked is not None and asked != recipe.get("name", "adamw"):
         recipe, base, scale, rule = {}, configs.OptimConfig().lr, 1.0, "none"
+        found = presets.Preset()
     reason = source + (f", {rule} rule at batch {batch}" if rule != "none" else "")
     reason += chooser.rate_reason
     chooser.choose("optim", "lr", float(f"{base * scale * chooser.rate:.4g}"), reason)
+    for name, value in found.optim.items():
+        chooser.choose("optim", name, value, better)
     for name, value in recipe.items():
-        chooser.choose("optim", name, value, f"{method}'s recipe")
+        if name not in found.optim:
+            chooser.choose("optim", name, value, f"{method}'s recipe")
 
 
 def _machine(chooser: Chooser, request: Request, seen: Look) -> float | None:

@@ -21,17 +21,34 @@ class Preset:
     Args:
         options: of the method.
         lr: at a batch of 256, instead of the recipe's.
+        optim: further values of the optimiser, instead of the recipe's.
         evidence: where the comparison is written down.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     lr: float | None = None
+    optim: Mapping[str, Any] = field(default_factory=dict)
     evidence: str = ""
 
 
 SHORT: Mapping[str, Preset] = {
-    "simclr": Preset({"temperature": 0.2, "crop": 0.2}, 0.4, "docs/log.md, 2026-11-23"),
+    "simclr": Preset({"temperature": 0.2, "crop": 0.2}, 0.4, evidence="docs/log.md, 2026-11-23"),
+    "dino": Preset(
+        {
+            "norm_head": True,
+            "balance": "sinkhorn",
+            "out_dim": 512,
+            "frozen_last": 0.0,
+            "momentum": 0.95,
+            "first_temperature": 0.02,
+            "teacher_temperature": 0.02,
+        },
+        2e-3,
+        {"weight_decay_end": 0.04},
+        "docs/log.md, 2026-11-25",
+    ),
 }
+"""By method. One that is not here keeps its recipe: nothing better was found, or sought."""
 
 
 def network(seconds: float) -> dict[str, Any]:

@@ -74,6 +74,21 @@ def test_a_short_budget_gets_a_small_network(image_folder: Path) -> None:
     assert longest == {}
 
 
+def test_short_runs_take_what_was_found_for_them_unless_it_is_asked_for(image_folder: Path) -> None:
+    short = plan(Request(str(image_folder), method="dino", seconds=60))
+    assert short.config.method["balance"] == "sinkhorn"
+    assert short.config.optim.weight_decay_end == 0.04
+    reasons = {choice.name: choice.reason for choice in short.choices}
+    assert "docs/log.md" in reasons["method.balance"]
+    asked = {"method": {"balance": "centre"}, "optim": {"name": "sgd"}}
+    other = plan(Request(str(image_folder), method="dino", seconds=60, overrides=asked)).config
+    assert other.method["balance"] == "centre"
+    assert other.optim.weight_decay_end is None  # made for the recipe's optimiser
+    longest = plan(Request(str(image_folder), method="dino", seconds=1e6)).config
+    assert "balance" not in longest.method
+    assert longest.optim.weight_decay_end == 0.4
+
+
 def test_text_gets_a_vocabulary_for_its_size_and_one_text_is_held_out_by_its_tail(
     text_folder: Path, tmp_path: Path
 ) -> None:
