@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,10 @@ SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 def pages() -> dict[str, str]:
     """Return the content of every generated page, by its path in the repository."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    drawn = drawings().pictures()
     return {
-        "docs/methods.md": methods_page(),
+        **drawn,
+        "docs/methods.md": methods_page(drawn),
         "docs/options.md": options_page(),
         "docs/results.md": results_page(),
         "README.md": with_block(
@@ -106,8 +110,19 @@ def _score(results: dict[str, Any], reading: str, count: int) -> str:
     return "not run"
 
 
-def methods_page() -> str:
-    """Return the table of methods, then the options of each."""
+def drawings() -> Any:
+    """Return the module beside this one that draws what methods see."""
+    path = Path(__file__).with_name("draw_methods.py")
+    spec = importlib.util.spec_from_file_location("draw_methods", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def methods_page(drawn: Mapping[str, str]) -> str:
+    """Return the table of methods, then what each does, costs, scored and can be told."""
     cards = [catalogue.describe(name) for name in METHODS]
     overview = table(
         ["method", "for", "idea", "needs", "couples samples", "paper"],
@@ -129,12 +144,18 @@ def methods_page() -> str:
         "of tokens; `causal` and `bidirectional` the kind of attention. *Couples samples*: the "
         "loss of a sample depends on the others in the batch, so batches are never split.\n"
     )
-    parts += [method_section(card) for card in cards]
+    parts.append(
+        "\n*Cost*: a pass is one forward and backward of a whole sample through the encoder; a "
+        "teacher only goes forward, which is a third of it. *Pictures*: the sample with what is "
+        "cut out of it, then each view as the encoder sees it, hidden patches grey, and patches "
+        "that are asked for in orange; for text and sound what goes in above what is asked for.\n"
+    )
+    parts += [method_section(card, drawn) for card in cards]
     return "".join(parts)
 
 
-def method_section(card: catalogue.MethodCard) -> str:
-    """Return what the source of a method says of itself."""
+def method_section(card: catalogue.MethodCard, drawn: Mapping[str, str]) -> str:
+    """Return what is known of a method, and what its source says of itself."""
     rows = [
         [
             f"`method.{o.name}`",
@@ -145,7 +166,34 @@ def method_section(card: catalogue.MethodCard) -> str:
         for o in card.options
     ]
     options = table(["option", "default", "allowed", "meaning"], rows) if rows else "No options.\n"
-    return f"\n## {card.name}\n\n{card.text}\n\n{options}"
+    return f"\n## {card.name}\n\n{known(card, drawn)}{card.text}\n\n{options}"
+
+
+def known(card: catalogue.MethodCard, drawn: Mapping[str, str]) -> str:
+    """Return what a method does, a picture, its cost, when to choose it, and its scores."""
+    draw = drawings()
+    notes, parts = draw.NOTES.get(card.name, {}), []
+    if "does" in notes:
+        parts.append(notes["does"])
+    if f"docs/pictures/{card.name}.svg" in drawn:
+        parts.append(f"![what {card.name} sees](pictures/{card.name}.svg)")
+    facts = [("Cost", draw.cost(card.name)), ("Choose it", notes.get("choose", ""))]
+    facts.append(("Measured", measured(card.name)))
+    lines = [f"- *{name}*: {text}" for name, text in facts if text]
+    if lines:
+        parts.append("\n".join(lines))
+    return "".join(f"{part}\n\n" for part in parts)
+
+
+def measured(method: str) -> str:
+    """Return the kept results of a method, with what they are compared with."""
+    found = []
+    for path in sorted((ROOT / "docs" / "results").glob("*.json")):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["run"]["method"] == method:
+            link = f"[{path.stem}](results.md#{path.stem})"
+            found.append(f"{link}: {kept['results']['verdict']}")
+    return " ".join(found) or "not yet; see the [log](log.md)."
 
 
 def options_page() -> str:
@@ -238,6 +286,7 @@ def main() -> None:
     """Write what has changed."""
     for name, text in pages().items():
         path = ROOT / name
+        path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {name}")
