@@ -114,7 +114,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     (folder / "cut.npz").write_bytes(whole[: len(whole) // 2])
     good.assign(x=np.nan, y=np.nan).to_csv(folder / "gaps.csv", index=False)
     good.head(4).to_csv(folder / "short.csv", index=False)
-    good.assign(x=np.inf, y=1e300).to_csv(folder / "infinite.csv", index=False)
+    table(seed=2).assign(x=np.inf, y=1e300).to_csv(folder / "infinite.csv", index=False)
     return {
         "empty.csv": "it is empty",
         "header.csv": "it has no rows",

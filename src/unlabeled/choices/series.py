@@ -12,10 +12,10 @@ from unlabeled.look import Look
 from unlabeled.methods import catalogue, load
 
 _NETWORKS = {
-    "causal": ("hf:llama-2x96h3", "sees what came before"),
-    "bidirectional": ("hf:modernbert-2x96h3", "sees both sides"),
-    "feature": ("hf:modernbert-2x96h3", "sees both sides"),
-    "tokens": ("hf:modernbert-2x96h3", "sees both sides"),
+    "causal": ("hf:llama-2x64h2", "sees what came before"),
+    "bidirectional": ("hf:modernbert-2x64h2", "sees both sides"),
+    "feature": ("hf:modernbert-2x64h2", "sees both sides"),
+    "tokens": ("hf:modernbert-2x64h2", "sees both sides"),
 }
 
 
@@ -40,4 +40,4 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     chooser.choose("encoder", "name", *_NETWORKS[catalogue.describe(method).needs])
     if load(method).recipe.get("name") == "sgd":
         chooser.choose("optim", "name", "adamw", "a transformer hardly learns by sgd")
-    chooser.choose("encoder", "patch", 4 if seen.size >= 64 else 2, "steps a token")
+    chooser.choose("encoder", "patch", max(1, min(8, seen.size // 16)), "steps a token")

@@ -40,9 +40,11 @@ def digest(source: Source, index: int) -> bytes:
     """Return 16 bytes that identify the content of an item (its name, if it cannot be read)."""
     try:
         payload = source.payload(index)
-    except DataError:
-        payload = f"unreadable {source.name(index)}"
-    return content_hash(payload.encode("utf-8", "replace") if isinstance(payload, str) else payload)
+        return content_hash(
+            payload.encode("utf-8", "replace") if isinstance(payload, str) else payload
+        )
+    except DataError:  # rows of logs are read when their bytes are asked for
+        return content_hash(f"unreadable {source.name(index)}".encode("utf-8", "replace"))
 
 
 def content_hash(data: bytes) -> bytes:

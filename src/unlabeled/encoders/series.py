@@ -100,8 +100,8 @@ def build(
         return SeriesEncoder(made.model, stack, series)
     if config.name.startswith("timm:"):
         raise ConfigError(
-            f"encoder.name='{config.name}' reads images. For logs take hf:modernbert-2x96h3, "
-            "hf:llama-2x96h3, ..."
+            f"encoder.name='{config.name}' reads images. For logs take hf:modernbert-2x64h2, "
+            "hf:llama-2x64h2, ..."
         )
     return SeriesEncoder(
         steps.fresh(config.name, stack, 2 * channels, series.length), stack, series

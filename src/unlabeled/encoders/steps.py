@@ -76,7 +76,7 @@ def fresh(name: str, stack: int, values: int, length: int) -> Any:
     """Return a bare model with fresh weights.
 
     Args:
-        name: such as ``hf:modernbert-2x96h3``.
+        name: such as ``hf:modernbert-2x64h2``.
         stack: steps a token.
         values: numbers a step.
         length: steps that it must be able to read.

@@ -42,7 +42,7 @@ class Dynamics(Method):
     modalities = ("series",)
     recipe: ClassVar[Mapping[str, Any]] = {
         "name": "adamw",
-        "lr": 1e-3,
+        "lr": 4e-3,
         "batch": 64,
         "weight_decay": 0.01,
         "warmup": 0.05,
@@ -55,7 +55,7 @@ class Dynamics(Method):
         least: float = Field(0.25, gt=0, lt=1, description="smallest share of steps to hide")
         most: float = Field(0.75, gt=0, lt=1, description="largest share of steps to hide")
         ahead: int = Field(1, ge=1, le=50, description="steps from a state to the one asked for")
-        transitions: int = Field(32, ge=1, description="changes that are asked for, a sample")
+        transitions: int = Field(64, ge=1, description="changes that are asked for, a sample")
         hidden_dim: int = Field(256, gt=0, description="width inside the network of changes")
         code_dim: int = Field(32, gt=0, description="numbers by which the context may help")
         beta: float = Field(1.0, gt=0, description="error up to which the loss is a square")
