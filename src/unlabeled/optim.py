@@ -73,14 +73,15 @@ class Optim:
         self.names: dict[Tensor, str] = {p: name for name, p in method.named_parameters()}
         groups = [g for g in method.param_groups() if g["params"]]
         groups = encoder_groups(groups, self.names, config.layer_decay, config.hold)
-        self.added: list[int] = list(getattr(method.encoder, "added", ()))
+        encoder: Any = getattr(method, "encoder", None)
+        self.added: list[int] = list(getattr(encoder, "added", ()))
         self.only_added = False
         if config.new_rows and not self.added:
             raise ConfigError(
                 f"optim.new_rows={config.new_rows} moves the rows of added tokens first, and none "
                 "were added. Set modality.extend with --init RUN/encoder, or leave it out."
             )
-        model: Any = getattr(method.encoder, "model", None)
+        model: Any = getattr(encoder, "model", None)
         self.table = model.get_input_embeddings().weight if self.added else None
         self.parts: list[Optimizer] = []
         if config.name == "muon":

@@ -21,7 +21,8 @@ import pytest
 from unlabeled.config import ImageConfig
 from unlabeled.data.folder import open_regular, read_regular
 from unlabeled.errors import DataError
-from unlabeled.modalities.image import FORMATS, Image
+from unlabeled.modalities.headers import FORMATS
+from unlabeled.modalities.image import Image
 
 READER = Image(ImageConfig())
 GREY = Image(ImageConfig(channels=1, mean=(0.5,), std=(0.5,)))

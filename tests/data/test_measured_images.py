@@ -18,8 +18,8 @@ from unlabeled.config import ImageConfig, build
 from unlabeled.data.find import find
 from unlabeled.errors import ConfigError, DataError
 from unlabeled.modalities import gains, stored
+from unlabeled.modalities.headers import Tile
 from unlabeled.modalities.image import Image
-from unlabeled.modalities.stored import Tile
 from unlabeled.plan import plan
 from unlabeled.types import PLAIN, View
 

@@ -21,7 +21,7 @@ from unlabeled.health import PATIENCE, Health, Reading, read_features
 from unlabeled.method import Method
 from unlabeled.muon import Muon
 from unlabeled.optim import LARS, Optim
-from unlabeled.schedule import cosine, linear, warm_up
+from unlabeled.schedule import cosine, linear, ramp, warm_up
 from unlabeled.tensors import load_tensors
 
 
@@ -73,6 +73,30 @@ def test_schedules_at_ten_points(progress: float) -> None:
     assert linear(3.0, 1.0, progress) == pytest.approx(3 - 2 * progress)
     expected = progress / 0.2 if progress < 0.2 else 1 - 0.9 * (progress - 0.2) / 0.8
     assert warm_up(progress, 0.2, "linear", 0.1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("step", range(0, 100, 11))
+def test_schedules_are_those_of_lightly_and_of_dino_at_ten_points(step: int) -> None:
+    """DINO's is written out; lightly's counts steps from 0 to max_steps - 1."""
+    from lightly.utils.scheduler import cosine_schedule, cosine_warmup_schedule
+
+    progress = step / 99
+    assert cosine(0.996, 1.0, progress) == pytest.approx(cosine_schedule(step, 100, 0.996, 1.0))
+    theirs = cosine_warmup_schedule(step, 100, 0.04, 0.4, 0, 0.0)
+    assert cosine(0.04, 0.4, progress) == pytest.approx(theirs, rel=1e-9)
+    steps, warm, base, final = 100, 20, 5e-4, 1e-6  # main_dino.cosine_scheduler, by iteration
+    rise = np.linspace(0, base, warm)
+    rest = np.arange(steps - warm)
+    fall = final + 0.5 * (base - final) * (1 + np.cos(np.pi * rest / len(rest)))
+    expected = np.concatenate([rise, fall])[step]
+    ours = base * warm_up(step / steps, warm / steps, "cosine", final / base)
+    # Theirs reaches the peak a step earlier (linspace holds both ends), ours has no flat step.
+    assert ours == pytest.approx(expected, abs=base / warm)
+    if step >= warm:
+        assert ours == pytest.approx(expected, rel=1e-9)
+    flat = warm_up(step / 100, 0.2, "constant", 0.3)
+    assert flat == pytest.approx(min(1.0, step / 20))
+    assert ramp(0.04, 0.07, step / 100, 0.3) == pytest.approx(0.04 + 0.03 * min(1, step / 30))
 
 
 def test_lars_follows_the_official_rule() -> None:

@@ -15,9 +15,10 @@ from torch import Tensor
 from unlabeled.methods.swav import SwAV
 from unlabeled.nn.batch_norm import synchronise
 from unlabeled.nn.block_masks import spread_ratios
+from unlabeled.nn.centre import Balance
 from unlabeled.nn.contrast import batch_nce, nt_xent, queue_nce
 from unlabeled.nn.decorrelate import barlow_twins, vicreg
-from unlabeled.nn.distill import distill, sharpen
+from unlabeled.nn.distill import distill, distill_patches, sharpen
 from unlabeled.nn.gather import gather_rows, sum_over_ranks
 from unlabeled.nn.koleo import koleo
 from unlabeled.nn.queue import Queue
@@ -153,7 +154,30 @@ def normed(weight: Tensor, views: Tensor) -> Tensor:
     return total + moved.sum().detach()
 
 
+def patches(weight: Tensor, views: Tensor) -> Tensor:
+    """Guess balanced targets at hidden patches, of which the ranks have different numbers."""
+    hidden = views[0, :, :5] > 0.3  # (B, N): as the samples say, so alike on any number of ranks
+    places = (views[0, :, :5, None] * views[1, :, None]).float().double()  # (B, N, D)
+    scores = (places @ weight)[hidden]  # (M, K)
+    crops = hidden.nonzero()[:, 0]
+    targets = Balance(8, "sinkhorn")(scores.detach(), 0.5)
+    return distill_patches(targets, scores, crops, len(hidden), 0.1).loss
+
+
+def centred(weight: Tensor, views: Tensor) -> Tensor:
+    """Distil with a centre that moved to what both ranks heard in two steps."""
+    balance = Balance(8, "centre", 0.6).double().train()
+    scores = views @ weight
+    for step in range(2):
+        balance(scores.detach()[step], 0.07)
+        balance.move()
+    targets = balance.eval()(scores.detach(), 0.07)
+    return distill(targets, scores, 0.1).loss
+
+
 LOSSES: Losses = {
+    "patches": patches,
+    "centre": centred,
     "batch_norm": normed,
     "simclr": simclr,
     "dino": dino,

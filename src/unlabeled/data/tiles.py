@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from unlabeled.data.folder import Files
 from unlabeled.errors import DataError
 from unlabeled.modalities import stored
-from unlabeled.modalities.stored import Tile
+from unlabeled.modalities.headers import Box, Tile
 
 LARGE, EDGE = 1 << 24, 512
 """Pixels above which an image is cut, and about the edge of its tiles."""
@@ -88,7 +88,7 @@ def cut(files: Files) -> Files | Tiles:
     return Tiles(files, table[:, 0], table[:, 1:])
 
 
-def _boxes(height: int, width: int) -> list[stored.Box]:
+def _boxes(height: int, width: int) -> list[Box]:
     """Return tiles of about equal size that cover an image; none if it is not large."""
     if height * width <= LARGE:
         return []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -25,23 +24,14 @@ from torch import Tensor
 from unlabeled.config import ImageConfig, RunConfig
 from unlabeled.errors import DataError
 from unlabeled.kinds import IMAGE
-from unlabeled.modalities import colour, gains, picture_features, stored
+from unlabeled.modalities import colour, eight_bits, gains, picture_features, stored
 from unlabeled.modalities.base import Modality
-from unlabeled.modalities.stored import FORMATS, Tile
+from unlabeled.modalities.headers import FORMATS, Tile
 from unlabeled.types import View
 
 _ASPECT = (3 / 4, 4 / 3)
 _TRIES = 10
 _DRAFT = 4
-_UPRIGHT = {
-    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
-    3: PIL.Image.Transpose.ROTATE_180,
-    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
-    5: PIL.Image.Transpose.TRANSPOSE,
-    6: PIL.Image.Transpose.ROTATE_270,
-    7: PIL.Image.Transpose.TRANSVERSE,
-    8: PIL.Image.Transpose.ROTATE_90,
-}
 
 
 class Image(Modality):
@@ -121,7 +111,8 @@ class Image(Modality):
         given = found.channels if grey_or_colour else wanted
         raw = stored.read(payload, given, self.config.pages)
         if raw.dtype != np.uint8:
-            raw = _scaled_float(raw) if raw.dtype == np.float32 else _scaled(raw)
+            scale = eight_bits.scaled_float if raw.dtype == np.float32 else eight_bits.scaled
+            raw = scale(raw)
         if not grey_or_colour:
             return raw
         image = PIL.Image.fromarray(raw[:, :, 0] if given == 1 else raw)
@@ -138,13 +129,13 @@ class Image(Modality):
             if min(width, height) < 1:
                 raise DataError("it has no pixels")
             if image.format == "PNG":
-                check_png(payload)
+                eight_bits.check_png(payload)
             if image.format == "JPEG" and min(width, height) >= 2 * _DRAFT * self.config.size:
                 image.draft(None, (_DRAFT * self.config.size,) * 2)
             image.load()
-            orientation = _orientation(image)
-            still = to_channels(image, self.config.channels)
-        method = _UPRIGHT.get(orientation)
+            orientation = eight_bits.orientation(image)
+            still = eight_bits.to_channels(image, self.config.channels)
+        method = eight_bits.UPRIGHT.get(orientation)
         if method is not None:
             still = np.asarray(PIL.Image.fromarray(still).transpose(method))
         return still if still.ndim == 3 else still[:, :, None]
@@ -255,82 +246,6 @@ class Image(Modality):
     def describe(self) -> dict[str, Any]:
         """Return what is needed to rebuild this modality."""
         return {"name": self.name, "patch": self.patch, **self.config.model_dump()}
-
-
-def check_png(payload: bytes) -> None:
-    """Check the length and the checksum of every chunk up to IEND, which Pillow does not.
-
-    Raises:
-        DataError: a chunk is damaged or the end is missing.
-    """
-    position = 8
-    while position + 12 <= len(payload):
-        length, kind = struct.unpack_from(">I4s", payload, position)
-        stop = position + 8 + length
-        if stop + 4 > len(payload):
-            break
-        expected = struct.unpack_from(">I", payload, stop)[0]
-        if zlib.crc32(memoryview(payload)[position + 4 : stop]) != expected:
-            raise DataError(f"it is damaged (wrong checksum of chunk {kind!r})")
-        if kind == b"IEND":
-            return
-        position = stop + 4
-    raise DataError("it is damaged (cut off)")
-
-
-def _orientation(image: PIL.Image.Image) -> int:
-    """Return the EXIF orientation; unreadable EXIF means upright. Pillow turns TIFF itself."""
-    try:
-        return int(image.getexif().get(0x0112, 1))
-    except Exception:
-        return 1
-
-
-def _scaled(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale values of more than 8 bits to 0..255 by the range that their type suggests."""
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise DataError("it holds values that are not finite")
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 65535:
-        values, top = values - low, max(high - low, 1e-30)
-    else:
-        top = 65535.0
-    return np.rint(values * 255 / top).astype(np.uint8)
-
-
-def _scaled_float(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale float values: [0, 1] and [0, 255] are taken as such."""
-    high = float(values.max()) if np.isfinite(values).all() and values.min() >= 0 else math.inf
-    if high <= 255:
-        return np.rint(values.astype(np.float64) * (255 if high <= 1 else 1)).astype(np.uint8)
-    return _scaled(values)
-
-
-def _flat(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Scale deep images to 8 bits and lay transparent ones on white."""
-    if image.mode.startswith("I"):
-        return PIL.Image.fromarray(_scaled(np.asarray(image)))
-    if image.mode == "F":
-        return PIL.Image.fromarray(_scaled_float(np.asarray(image)))
-    if image.has_transparency_data:
-        front = image.convert("RGBA")
-        white = PIL.Image.new("RGBA", front.size, (255, 255, 255, 255))
-        return PIL.Image.alpha_composite(white, front).convert("RGB")
-    return image
-
-
-def to_channels(image: PIL.Image.Image, channels: int) -> NDArray[np.uint8]:
-    """Return the pixels with the channels asked for, (H, W) or (H, W, C) uint8.
-
-    Raises:
-        DataError: neither grey nor colour is asked for, and the image has other channels.
-    """
-    if channels in (1, 3):
-        return np.asarray(_flat(image).convert("L" if channels == 1 else "RGB"))
-    if len(image.getbands()) != channels:
-        raise DataError(f"it has {len(image.getbands())} channels; modality.channels={channels}")
-    return np.asarray(image)
 
 
 def crop_box(

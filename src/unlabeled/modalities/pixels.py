@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.config import ImageConfig
-from unlabeled.modalities.stored import Facts, Pages
+from unlabeled.modalities.headers import Facts, Pages
 
 _TAILS = (0.1, 99.9)
 """Percentiles of stored values that become 0 and 1: one hot pixel must not set the scale."""

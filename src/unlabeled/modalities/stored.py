@@ -8,11 +8,8 @@ array only what a box needs is read and decoded, so that memory does not grow wi
 from __future__ import annotations
 
 import io
-import logging
 import os
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -20,80 +17,12 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from unlabeled.errors import DataError
+from unlabeled.modalities import tiff
+from unlabeled.modalities.headers import FORMATS, MAX_CHANNELS, Box, Facts, Pages, Tile
 
-Box = tuple[int, int, int, int]
-"""Top, left, bottom, right."""
-
-Pages = Literal["first", "channels"]
-
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
-"""Formats whose decoders are used; every other one is refused by its content."""
-
-MAX_CHANNELS = 64
-_MAX_SEGMENT = 1 << 30
 _NPY = b"\x93NUMPY"
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _SIMPLE = {"RGB", "RGBA", "L", "LA", "I;16", "I", "F"}
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A part of an image that is too large to be held at once.
-
-    Args:
-        path: the file.
-        box: the part, in pixels.
-    """
-
-    path: bytes
-    box: Box
-
-    def __len__(self) -> int:
-        """Return about how many bytes it decodes to."""
-        top, left, bottom, right = self.box
-        return (bottom - top) * (right - left)
-
-    def __bytes__(self) -> bytes:
-        """Return what tells it from other tiles."""
-        return self.path + f"@{self.box}".encode()
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the header of a file says.
-
-    Args:
-        height: of the image in pixels.
-        width: of the same.
-        channels: of a page.
-        pages: of one size and depth; 1 but for TIFF.
-        type: of a stored value, as numpy names it.
-        cheap: whether a part can be read without the rest.
-        alpha: whether a channel says how transparent a pixel is.
-    """
-
-    height: int
-    width: int
-    channels: int
-    pages: int
-    type: str
-    cheap: bool = False
-    alpha: bool = False
-
-    @property
-    def deep(self) -> bool:
-        """Return whether a value has more than eight bits."""
-        return self.type not in ("uint8", "bool")
-
-    @property
-    def planes(self) -> int:
-        """Return the channels of all pages together."""
-        return self.channels * self.pages
-
-    def __str__(self) -> str:
-        pages = f"{self.pages} pages of " if self.pages > 1 else ""
-        plural = "s" if self.channels > 1 else ""
-        return f"{pages}{self.channels} channel{plural} {self.type}"
 
 
 def is_array(start: bytes) -> bool:
@@ -128,9 +57,8 @@ def _facts(payload: bytes | Tile | BinaryIO) -> Facts:
         file.seek(0)
         if is_array(start):
             return _Array(file).facts
-        if is_tiff(start) and _tifffile() is not None:
-            with _tifffile().TiffFile(file, name="image") as tiff:
-                return _tiff_facts(_pages(tiff))
+        if is_tiff(start) and tiff.library() is not None:
+            return tiff.facts(file)
         with PIL.Image.open(file, formats=FORMATS) as image:
             array = np.asarray(PIL.Image.new(_mode(image), (1, 1)))
             channels = array.shape[2] if array.ndim == 3 else 1
@@ -158,10 +86,10 @@ def read(payload: bytes | Tile, channels: int, pages: Pages = "first") -> NDArra
         file.seek(0)
         if is_array(start):
             values = _Array(file, channels).read(box)
-        elif is_tiff(start) and _tifffile() is not None:
-            values = _read_tiff(file, box, pages)
+        elif is_tiff(start) and tiff.library() is not None:
+            values = tiff.read(file, box, pages)
         else:
-            values = _read_with_pillow(file, pages, tiff=is_tiff(start))
+            values = _read_with_pillow(file, pages, is_tiff(start))
     if values.shape[2] != channels:
         raise DataError(f"it has {values.shape[2]} channels; modality.channels={channels}")
     return _tame(values)
@@ -247,118 +175,6 @@ class _Array:
         return np.array(values, order="C")
 
 
-# --------------------------------------------------------------------------------------- TIFF
-
-
-def _tifffile() -> Any:
-    """Return tifffile, None where it is not installed."""
-    try:
-        import tifffile
-    except ImportError:
-        return None
-    # What it would log of a damaged file becomes the reason why that is set aside.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
-    return tifffile
-
-
-def _pages(tiff: Any) -> list[Any]:
-    """Return the pages of the size, depth and channels of the first; smaller copies are none."""
-    try:
-        first = tiff.pages[0]
-        pages = [tiff.pages[number] for number in range(min(len(tiff.pages), MAX_CHANNELS + 1))]
-        same = [p for p in pages if p.shape == first.shape and p.dtype == first.dtype]
-    except Exception as error:  # what tifffile raises on damaged files is not documented
-        raise DataError(f"it is damaged ({error or type(error).__name__})") from None
-    if first.dtype is None or first.dtype.kind not in "buif" or first.imagedepth != 1:
-        raise DataError("it holds no plain image")
-    return same
-
-
-def _tiff_facts(pages: list[Any]) -> Facts:
-    first = pages[0]
-    return Facts(
-        first.imagelength, first.imagewidth, first.samplesperpixel, len(pages),
-        first.dtype.name, cheap=len(first.dataoffsets) > 1 or first.is_memmappable,
-        alpha=any(int(kind) in (1, 2) for kind in first.extrasamples),
-    )  # fmt: skip
-
-
-def _read_tiff(file: BinaryIO, box: Box | None, which: Pages) -> NDArray[Any]:
-    """Decode the segments of a TIFF that a box touches, (h, w, C)."""
-    try:
-        with _tifffile().TiffFile(file, name="image") as tiff:
-            pages = _pages(tiff)
-            found = _tiff_facts(pages)
-            box = box or (0, 0, found.height, found.width)
-            used = pages if which == "channels" else pages[:1]
-            if found.channels * len(used) > MAX_CHANNELS:
-                raise DataError(f"it has {found.channels * len(used)} channels")
-            return np.concatenate([_part(file, page, box) for page in used], axis=2)
-    except DataError:
-        raise
-    except Exception as error:
-        if "imagecodecs" in str(error):
-            name = str(pages[0].compression.name)
-            raise DataError(
-                f"it is compressed as {name}; `pip install imagecodecs` reads that, or write it "
-                "again with deflate"
-            ) from None
-        raise DataError(f"it is damaged ({error or type(error).__name__})") from None
-
-
-def _part(file: BinaryIO, page: Any, box: Box) -> NDArray[Any]:
-    """Return a box of a page, (h, w, S)."""
-    top, left, bottom, right = box
-    if page.is_memmappable and not isinstance(file, io.BytesIO):
-        return _mapped(file, page)[top:bottom, left:right]
-    out = np.zeros((bottom - top, right - left, page.samplesperpixel), page.dtype)
-    for index in _touched(page, box):
-        count = page.databytecounts[index]
-        if not count:
-            continue  # a segment that was never written is zero by the format
-        file.seek(page.dataoffsets[index])
-        data, place, _ = page.decode(file.read(count), index, jpegtables=page.jpegtables)
-        if data is None:
-            continue
-        plane, _, y, x, _ = place
-        data = data[0, : page.imagelength - y, : page.imagewidth - x]  # (h, w, S) or (h, w, 1)
-        last = data.shape[2] if page.planarconfig == 1 else 1
-        rows = slice(max(top, y), min(bottom, y + data.shape[0]))
-        columns = slice(max(left, x), min(right, x + data.shape[1]))
-        out[
-            rows.start - top : rows.stop - top,
-            columns.start - left : columns.stop - left,
-            plane : plane + last,
-        ] = data[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
-    return out
-
-
-def _mapped(file: BinaryIO, page: Any) -> NDArray[Any]:
-    """Return a page that lies uncompressed in one piece, (H, W, S), without reading it."""
-    size = (page.imagelength, page.imagewidth)
-    planes = page.planarconfig != 1
-    shape = (page.samplesperpixel, *size) if planes else (*size, page.samplesperpixel)
-    kind = page.dtype.newbyteorder(page.parent.byteorder)
-    values = np.memmap(file, kind, "r", page.dataoffsets[0], shape)
-    return np.moveaxis(values, 0, 2) if planes else values
-
-
-def _touched(page: Any, box: Box) -> Iterator[int]:
-    """Yield the numbers of the tiles or strips that hold a part of a box."""
-    high = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
-    wide = page.tilewidth if page.is_tiled else page.imagewidth
-    if high * wide * page.samplesperpixel * page.dtype.itemsize > _MAX_SEGMENT:
-        raise DataError("its tiles or strips are too large to be decoded one by one")
-    down, across = -(-page.imagelength // high), -(-page.imagewidth // wide)
-    planes = page.samplesperpixel if page.planarconfig != 1 else 1
-    for plane in range(planes):
-        for row in range(box[0] // high, -(-box[2] // high)):
-            for column in range(box[1] // wide, -(-box[3] // wide)):
-                index = (plane * down + row) * across + column
-                if index < len(page.dataoffsets):
-                    yield index
-
-
 # ------------------------------------------------------------------------------------- Pillow
 
 
@@ -373,11 +189,11 @@ def _mode(image: PIL.Image.Image) -> str:
     return "RGBA" if image.has_transparency_data else "RGB"
 
 
-def _read_with_pillow(file: BinaryIO, pages: Pages, tiff: bool) -> NDArray[Any]:
+def _read_with_pillow(file: BinaryIO, pages: Pages, paged: bool) -> NDArray[Any]:
     """Return what Pillow decodes, (H, W, C)."""
     planes = []
     with PIL.Image.open(file, formats=FORMATS) as image:
-        count = getattr(image, "n_frames", 1) if tiff and pages == "channels" else 1
+        count = getattr(image, "n_frames", 1) if paged and pages == "channels" else 1
         for number in range(min(count, MAX_CHANNELS)):
             image.seek(number)
             mode = _mode(image)
