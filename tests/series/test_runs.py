@@ -16,7 +16,8 @@ from tests.series.test_reading import bad_files
 from unlabeled import config as configs
 from unlabeled import loop
 from unlabeled.choices import Request
-from unlabeled.errors import ConfigError, DataError
+from unlabeled.errors import ConfigError, DataError, UsageError
+from unlabeled.export import export
 from unlabeled.plan import plan
 from unlabeled.report.samples import draw_samples
 from unlabeled.runs import Run, build_method
@@ -49,6 +50,11 @@ def test_a_run_is_evaluated_and_drawn(log_folder: Path, tmp_path: Path) -> None:
     found = evaluate(run, counts=[2, 4], draws=2, arms=arms)
     assert found["classes"] == ["a", "b", "c", "d"]
     assert {row["reading"] for row in found["rows"]} == set(arms)
+    exported = export(run, "hf")
+    assert exported.max_difference < 1e-4
+    assert "read_logs" in exported.usage
+    with pytest.raises(UsageError, match=r"timm cannot hold an encoder of series\. Possible: hf"):
+        export(run, "timm")
     assert not draw_samples(run)
     assert {p.name for p in (run.folder / "samples").glob("*.png")} == {
         "views.png", "neighbours.png", "map.png"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unlabeled import kinds
 from unlabeled.config import AudioConfig
 from unlabeled.errors import DataError, UsageError, WriteError, nearest
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
 _HOLDS = {
-    "hf": ("image", "text", "audio"),
+    "hf": ("image", "text", "audio", "series"),
     "timm": ("image", "audio"),
     "onnx": ("image", "text"),
     "sentence-transformers": ("text",),
@@ -107,6 +108,11 @@ def _fits(run: Run, to: str, part: str) -> None:
         fitting = [f for f in fits if (part, f) != ("finetune", to)]
         what = "a classifier" if to in fits else f"an encoder of {kind}"
         raise UsageError(f"{to} cannot hold {what}. Possible: {', '.join(fitting)}.")
+    if kinds.rows(kind) and part == "finetune":
+        raise UsageError(
+            "A classifier of logs stays in RUN/finetune, where `unlabeled predict` reads it; only "
+            "the encoder can be exported."
+        )
     if isinstance(run.config.modality, AudioConfig):
         from unlabeled.export import sounds
 

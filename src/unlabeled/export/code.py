@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unlabeled.config import AudioConfig, ImageConfig, RunConfig
+from unlabeled.config import AudioConfig, ImageConfig, RunConfig, SeriesConfig
 from unlabeled.export import sounds
 
 
@@ -17,6 +17,13 @@ def usage(to: str, part: str, config: RunConfig, path: Path) -> str:
         config: of the run.
         path: folder of the export.
     """
+    if isinstance(config.modality, SeriesConfig):
+        return (
+            f'import sys; sys.path.insert(0, "{path}")   # read_logs.py, a page of code\n'
+            "from read_logs import features, load\n"
+            f'model = load("{path}")\n'
+            "feature = features(model, log)   # floats (steps, channels), NaN where missing"
+        )
     if isinstance(config.modality, AudioConfig):
         return sounds.usage(config.modality.form, to, path)
     if to == "timm":

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unlabeled.errors import DataError
 from unlabeled.export import sounds
-from unlabeled.kinds import strings
+from unlabeled.kinds import rows, strings
 from unlabeled.runs import Run
 from unlabeled.types import PLAIN
 
@@ -29,6 +29,7 @@ class Reference:
         output: (B, D) features, or (B, K) logits of a classifier.
         length: tokens at which texts are cut; 0 for images.
         sounds: samples of B recordings; empty for other kinds.
+        logs: B arrays (T, C) as they were recorded; empty for other kinds.
     """
 
     pixels: Tensor | None
@@ -36,6 +37,7 @@ class Reference:
     output: NDArray[np.float32]
     length: int = 0
     sounds: tuple[NDArray[np.float32], ...] = ()
+    logs: tuple[NDArray[np.float32], ...] = ()
 
     def __len__(self) -> int:
         """Return B."""
@@ -55,15 +57,17 @@ def reference(run: Run, model: Any, count: int = COUNT) -> Reference:
     if strings(modality.name):
         texts = tuple(str(payload) for payload in payloads)
         length = int(run.config.modality.length)  # type: ignore[union-attr]
-        rows = modality.encode_documents(texts, length)
-        return Reference(None, texts, _run(model, rows), length)
+        ids = modality.encode_documents(texts, length)
+        return Reference(None, texts, _run(model, ids), length)
     if modality.name == "audio":
-        rows, waves = sounds.heard(modality, payloads)
-        return Reference(None, (), _run(model, rows), sounds=tuple(waves))
+        given, waves = sounds.heard(modality, payloads)
+        return Reference(None, (), _run(model, given), sounds=tuple(waves))
     raws = [modality.read(payload) for payload in payloads]
     rng = np.random.default_rng(0)
     cuts = torch.stack([modality.cut(raw, PLAIN, rng) for raw in raws], dim=1)  # (1, B, ...)
     pixels = modality.distort(cuts, PLAIN, torch.zeros(len(raws), dtype=torch.int64))[0]
+    if rows(modality.name):
+        return Reference(None, (), _run(model, pixels), logs=tuple(raws))
     return Reference(pixels, (), _run(model, pixels))
 
 

@@ -97,6 +97,11 @@ def with_transformers(folder: Path, given: Reference) -> NDArray[np.float32]:
 
     if given.sounds:
         return sounds.with_library(folder, given.sounds)
+    if given.logs:  # by the page that lies beside the weights; it knows torch and transformers
+        from unlabeled.encoders import read_logs
+
+        model = read_logs.load(str(folder))
+        return np.stack([_array(read_logs.features(model, log)) for log in given.logs])
     content = config_of(folder)
     classifier = classifies(content)
     if given.pixels is not None:
