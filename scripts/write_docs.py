@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from unlabeled import config
 from unlabeled.methods import METHODS, catalogue
+from unlabeled.transfer import schema
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "unlabeled"
@@ -40,6 +41,7 @@ def pages() -> dict[str, str]:
         "docs/methods.md": methods_page(drawn),
         "docs/options.md": options_page(),
         "docs/results.md": results_page(),
+        "docs/results-schema.md": schema.document(),
         "README.md": with_block(
             with_block(readme, "tree", f"```text\n{tree()}```"), "results", results_list()
         ),

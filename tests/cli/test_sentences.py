@@ -60,7 +60,7 @@ SENTENCES = {
     f"Methods for image: {FOR_IMAGES}.",
     "pretrain photos optim.lrr=1": "There is no option optim.lrr. Did you mean 'lr'? Options of "
     "optim: name, lr, weight_decay, weight_decay_end, betas, eps, momentum, trust, muon_lr, "
-    "warmup, final_lr, shape, clip.",
+    "warmup, final_lr, shape, clip, new_rows, layer_decay, hold.",
     "pretrain photos optim.lr=-1": "optim.lr=-1 is not possible: it must be greater than 0.",
     "pretrain photos lr=1": "'lr=1' is not an option. Write section.name=value, for example "
     "optim.lr=0.001 (sections: data, encoder, optim, loop, modality, method).",
@@ -93,8 +93,8 @@ SENTENCES = {
     "runs empty": "There is no run in empty. Start one: unlabeled pretrain DATA",
     "methods dinno": f"There is no method 'dinno'. Did you mean 'dino'? Methods: {EVERY}.",
     "pretrian photos": "There is no command 'pretrian'. Did you mean 'pretrain'? Commands: demo, "
-    "inspect, pretrain, resume, evaluate, compare, finetune, predict, embed, generate, report, "
-    "export, runs, methods, doctor.",
+    "inspect, pretrain, resume, evaluate, compare, finetune, predict, embed, generate, map, "
+    "search, report, export, runs, methods, doctor.",
     "--verbose": "unlabeled has no option --verbose. Did you mean '--version'? "
     "See: unlabeled --help",
 }

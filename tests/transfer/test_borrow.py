@@ -19,7 +19,7 @@ ASKED: dict[str, Any] = {"counts": [1, 5], "draws": 2, "arms": ARMS}
 def _light(monkeypatch: pytest.MonkeyPatch) -> None:
     search = readings.Search((View(),), rates=(1e-3,), lengths=(1.0,), epochs=1, fewest=6, most=6)
     monkeypatch.setattr(roster, "own_view", lambda run: View())
-    monkeypatch.setattr(roster, "search_of", lambda run, quick: search)
+    monkeypatch.setattr(roster, "search_of", lambda run, quick, ways=False: search)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_other_augmentations_leave_scratch_to_be_trained(
 ) -> None:
     run, theirs = first
     search = readings.Search((View(),), rates=(1e-2,), lengths=(1.0,), epochs=1, fewest=6, most=6)
-    monkeypatch.setattr(roster, "search_of", lambda run, quick: search)
+    monkeypatch.setattr(roster, "search_of", lambda run, quick, ways=False: search)
     ours = evaluate(PlantedRun(tmp_path / "second"), None, reuse=run, **ASKED)
     assert _rows(ours, "pca") == _rows(theirs, "pca")
     assert [row["choices"]["rate"] for row in _rows(ours, "scratch")] == [1e-2] * 4

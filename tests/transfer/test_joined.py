@@ -82,6 +82,6 @@ def test_the_choice_is_made_on_validation_and_not_on_test(parts):
 
 
 def test_the_table_says_who_is_judged_and_why():
-    assert OURS == ("knn", "probe", "joined", "finetune")
+    assert {"knn", "probe", "joined", "finetune"} <= set(OURS)
     assert {"scratch", "untrained", "untrained_joined", "pca"} <= set(RIVALS)
     assert all(arm.how and arm.title for arm in ARMS.values())

@@ -89,7 +89,7 @@ def test_each_task_moves_its_own_after_a_step() -> None:
     before = [p.clone() for p in task.tasks["byol"].teacher.parameters()]
     task.after_step(0.5)
     state = task.tasks["dino"].state_dict()
-    assert any(x.any() for name, x in state.items() if name.startswith("centre"))
+    assert any(x.any() for name, x in state.items() if "centre" in name)
     after = task.tasks["byol"].teacher.parameters()
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
