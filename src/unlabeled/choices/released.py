@@ -81,8 +81,8 @@ def choose(chooser: Chooser, made: Made, seen: Look) -> None:
     if made.small_stem:
         chooser.choose("encoder", "small_stem", True, own)
     patch = chooser.tree["encoder"].get("patch") or made.patch
-    if "patch_size" in made.args:
-        chooser.choose("encoder", "patch", made.args["patch_size"], own)
+    if patch and made.name.startswith(("vit", "deit", "eva")):
+        chooser.choose("encoder", "patch", patch, own)
     shape = ("img_size", "patch_size", "global_pool", "fc_norm", "use_fc_norm", "dynamic_img_size")
     options = {k: v for k, v in made.args.items() if k not in (*shape, "in_chans", "num_classes")}
     if options:
