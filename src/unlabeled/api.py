@@ -163,19 +163,25 @@ class Encoder:
         self._settings, self.folder = dict(settings), folder
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Encoder:
+    def from_pretrained(cls, folder: str | Path, windows: int | None = None) -> Encoder:
         """Load an encoder from a run folder, or from what `save_pretrained` wrote.
 
+        Args:
+            folder: of the run, or the saved one.
+            windows: rows of a document that its feature is the mean over; None is as trained.
+
         Raises:
-            UsageError: it is neither.
+            UsageError: it is neither, or `windows` are asked of something that is not text.
         """
         path = Path(folder).expanduser()
         if not (path / FACTS).is_file():
-            run = _open(path)
+            run = _open(path).with_windows(windows)
             return cls(run.encoder(), run.modality(), run.config.modality.model_dump(), path)
         facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
         from unlabeled import encoders
 
+        if windows is not None:
+            facts["modality"]["windows"] = windows
         network = encoders.load(path)
         network.eval()
         return cls(network, _modality(facts, path), facts["modality"], path)
@@ -211,7 +217,7 @@ class Encoder:
 
     @property
     def length(self) -> int:
-        """Return at how many tokens a text is cut; without meaning for images."""
+        """Return the tokens of a window of text; without meaning for images."""
         return int(self._settings.get("length", 128))
 
     @property
@@ -288,7 +294,7 @@ class Classifier:
         model: the module, logits (B, K) of what the modality makes.
         modality: reads and cuts raw data.
         classes: K names, in the order of the logits.
-        length: at how many tokens a text is cut.
+        length: tokens of a window of text.
     """
 
     def __init__(self, model: Any, modality: Modality, classes: Sequence[str], length: int) -> None:

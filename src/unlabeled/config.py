@@ -116,6 +116,9 @@ class TextConfig(_Frozen):
     extend: int = Field(
         0, ge=0, le=100_000, description="entries that a tokenizer given by a folder learns anew"
     )
+    windows: int = Field(
+        16, ge=1, le=4096, description="rows of a document that its feature is the mean over"
+    )
 
 
 class AudioConfig(_Frozen):
@@ -169,8 +172,11 @@ class EncoderConfig(_Frozen):
     options: dict[str, Any] = Field(
         {}, description="arguments for the library's network, such as channels=[32, 64, 128, 256]"
     )
-    pool: Literal["avg", "token"] | None = Field(
-        None, description="feature of a ViT: mean of its patches, or the class token"
+    pool: Literal["avg", "token", "last"] | None = Field(
+        None, description="feature: mean of the tokens, the first (class) token, or a text's last"
+    )
+    layer: int | None = Field(
+        None, ge=0, le=1000, description="layer of a text encoder that features are of; 0 is none"
     )
 
 

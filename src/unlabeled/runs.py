@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,23 @@ class Run:
     def health(self) -> list[dict[str, Any]]:
         """Return the lines of the health journal."""
         return read_lines(self.folder / "health.jsonl")
+
+    def with_windows(self, count: int | None) -> Run:
+        """Return the same run, whose documents are read in at most `count` windows; None: as is.
+
+        Raises:
+            UsageError: it is not a run of text.
+        """
+        if count is None:
+            return self
+        read = self.config.modality
+        if not isinstance(read, TextConfig):
+            raise UsageError(
+                f"Windows are pieces of documents, and {self.folder} is a run of "
+                f"{self.config.data.kind}. Leave --windows out."
+            )
+        changed = read.model_copy(update={"windows": count})
+        return replace(self, config=self.config.model_copy(update={"modality": changed}))
 
     def modality(self) -> Modality:
         """Return the modality, with its tokenizer for text."""

@@ -51,7 +51,12 @@ IMAGE_ENCODERS = {
     "vit": {"name": "timm:vit_tiny_patch16_224", "patch": 4},
     "resnet": {"name": "timm:resnet18", "small_stem": True},
 }
-TEXT_ENCODERS = {"bert": "hf:bert-mini", "gpt": "hf:gpt2-mini"}
+TEXT_ENCODERS = {
+    "bert": {"name": "hf:bert-mini"},
+    "gpt": {"name": "hf:gpt2-mini"},
+    "last": {"name": "hf:bert-2x32h2", "pool": "last"},
+    "layer": {"name": "hf:bert-2x32h2", "pool": "token", "layer": 1},
+}
 
 
 @pytest.fixture(scope="session")
@@ -83,12 +88,12 @@ def text_run(tmp_path_factory, text_folder) -> Callable[[str], Run]:
             tree = {
                 "data": {"path": str(text_folder), "kind": "text"},
                 "modality": {
-                    "tokenizer": "wordpiece" if name == "bert" else "bpe",
+                    "tokenizer": "bpe" if name == "gpt" else "wordpiece",
                     "vocab_size": 300,
                     "length": 32,
                 },
-                "encoder": {"name": TEXT_ENCODERS[name]},
-                "method": {"name": name},
+                "encoder": TEXT_ENCODERS[name],
+                "method": {"name": "gpt" if name == "gpt" else "bert"},
             }
             made[name] = make_run(tmp_path_factory.mktemp("runs") / name, tree)
         return made[name]

@@ -25,12 +25,29 @@ def test_image_encoder(image_run, name, to):
     assert (result.path / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt"])
-@pytest.mark.parametrize("to", ["hf", "sentence-transformers"])
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        *((name, to) for name in ("bert", "gpt", "last") for to in ("hf", "sentence-transformers")),
+        ("layer", "hf"),
+    ],
+)
 def test_text_encoder(text_run, name, to):
     result = export(text_run(name), to)
     assert result.max_difference < 1e-4
     assert (result.path / "tokenizer.json").is_file()
+
+
+def test_the_printed_code_gives_the_feature_and_tells_of_longer_texts(text_run):
+    run = text_run("layer")
+    usage = export(run, "hf").usage
+    assert "cut at 32 tokens here; `unlabeled` averages up to 16" in usage
+    found: dict = {}
+    exec(compile(usage.replace("some text", "a river"), "usage", "exec"), found)
+    ours = run.encoder()(run.modality().encode_documents(["a river"]))
+    torch.testing.assert_close(found["feature"], ours, atol=1e-5, rtol=1e-4)
+    with pytest.raises(UsageError, match=r"reads the last layer.*encoder\.layer=1"):
+        export(run, "sentence-transformers")
 
 
 @pytest.mark.parametrize("kind", ["vit", "bert"])

@@ -84,6 +84,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bart": {"encoder": {"name": "hf:bart-1x32h2"}, "method": {}},
     "gptbert": {"encoder": {"name": "hf:gpt2-1x32h2"}, "method": {}},
     "simcse": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
+    "contriever": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "tsdae": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "electra": {"encoder": {"name": "hf:electra-1x32h2"}, "method": {}},
     "apc": {"encoder": {"name": "hf:llama-1x32h2", "patch": 2}, "method": {}},

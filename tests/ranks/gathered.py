@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from timm.layers import BatchNormAct2d
 from torch import Tensor
 
+from unlabeled.methods.contriever import Contriever
 from unlabeled.methods.swav import SwAV
 from unlabeled.nn.batch_norm import synchronise
 from unlabeled.nn.block_masks import spread_ratios
@@ -120,6 +122,29 @@ def swav(weight: Tensor, views: Tensor) -> Tensor:
     return total
 
 
+class _Words(_Product):
+    """An encoder of documents: the mean of their tokens' rows in a table."""
+
+    def set_special_ids(self, text: Any) -> None:
+        """Need none."""
+
+    def by_document(self, x: Tensor) -> tuple[Tensor, None]:
+        """Return the features of the documents in rows."""
+        numbers = torch.arange(int(x[:, 1].max()) + 1)
+        inside = (x[:, 1, None] == numbers[:, None]).to(self.weight.dtype)  # (B, M, T)
+        return inside @ self.weight[x[:, 0]] / inside.sum(-1).clamp(min=1)[..., None], None
+
+
+def contriever(weight: Tensor, views: Tensor) -> Tensor:
+    """Find crops of a document among those of all ranks."""
+    ids = (views[0].sigmoid() * 12).long()
+    x = torch.stack([ids, torch.zeros_like(ids)], 1)
+    text: Any = SimpleNamespace(vocab_size=12, special_ids=(), opens=[], closes=[], pad_id=0)
+    task = Contriever(Contriever.Config(largest=0.9), _Words(weight), text)
+    keys = ids @ 12 ** torch.arange(12)  # of each sample, wherever it is
+    return task.loss(Batch({"plain": x[None]}, keys), 0.0).total
+
+
 def spread(weight: Tensor, views: Tensor) -> Tensor:
     """A loss whose every term couples all samples: the variance of what was gathered."""
     return gather_rows(views[0] @ weight).var(0).sum()
@@ -188,6 +213,7 @@ LOSSES: Losses = {
     "barlow": barlow,
     "vicreg": regularised,
     "swav": swav,
+    "contriever": contriever,
     "spread": spread,
     "sigreg": lejepa,
     "koleo": spread_out,

@@ -11,7 +11,7 @@ import transformers
 from torch import Tensor
 
 from unlabeled.config import EncoderConfig, TextConfig
-from unlabeled.encoders import families, language
+from unlabeled.encoders import families, language, sizes
 from unlabeled.encoders import load as load_encoder
 from unlabeled.errors import ConfigError, UsageError
 from unlabeled.nn import attention
@@ -189,7 +189,7 @@ def test_weights_from_a_folder(tmp_path: Path) -> None:
 )
 def test_wrong_names_are_answered(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        language.parse(name)
+        sizes.parse(name)
 
 
 def test_folders_that_are_no_text_models_are_refused(tmp_path: Path) -> None:

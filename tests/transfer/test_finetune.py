@@ -106,7 +106,7 @@ def test_a_text_classifier_opens_in_transformers(tmp_path, family):
     table = tmp_path / "films.csv"
     table.write_text("\n".join(rows))
     config = TextConfig(
-        tokenizer="wordpiece" if family == "bert" else "bpe", vocab_size=300, length=16
+        tokenizer="wordpiece" if family == "bert" else "bpe", vocab_size=300, length=16, windows=1
     )
     *_, text, _ = prepare_text(find(str(table), "text", "text"), config, tmp_path, 0, 0.1)
     run = SmallRun(

@@ -12,6 +12,7 @@ from unlabeled.choices import Choice, Chooser, Request
 from unlabeled.errors import ConfigError
 from unlabeled.look import Look
 from unlabeled.methods import catalogue
+from unlabeled.methods.tasks import parts
 
 
 def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
@@ -37,7 +38,9 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     if chooser.tree["modality"].get("extend"):
         chooser.choose("optim", "new_rows", 0.1, "the rows of added tokens move alone at first")
     _special(chooser, method, chooser.tree.get("method", {}))
-    length, why = LENGTHS.get(method, (128, "short rows train fastest"))
+    asked = chooser.tree.get("method", {})
+    tasks = parts(str(asked.get("name", method)), asked)
+    length, why = max(LENGTHS.get(task, (128, "short rows train fastest")) for task in tasks)
     chooser.choose("modality", "length", length, why)
     if seen.count == 1:
         chooser.choose("modality", "split", "tail", "one document: its tail is held out")
@@ -50,7 +53,10 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
 
 NEEDED = {"causal": "hf:gpt2-mini", "decoder": "hf:t5-mini", "two streams": "hf:xlnet-mini"}
 STACKS = {"bart": "hf:bart-mini"}
-LENGTHS = {"t5": (141, "by T5's rule, 128 when spans of it are sentinels")}
+LENGTHS = {
+    "t5": (141, "by T5's rule, 128 when spans of it are sentinels"),
+    "contriever": (256, "crops are of documents of up to 256 tokens, as the authors'"),
+}
 SECOND = ("simcse", "ct", "tsdae")
 
 

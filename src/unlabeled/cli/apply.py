@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unlabeled.cli import checks, show
-from unlabeled.cli.measure import LabelColumn, Labels, Task
+from unlabeled.cli.measure import LabelColumn, Labels, Task, Windows
 from unlabeled.cli.train import Column, Kind
 from unlabeled.errors import UsageError
 
@@ -129,6 +129,7 @@ def embed(
     dense: Annotated[
         bool, typer.Option("--dense", help="A feature for each place of an image (patches).")
     ] = False,
+    windows: Windows = None,
 ) -> None:
     """Write features to parquet: name, embedding.
 
@@ -141,7 +142,7 @@ def embed(
     from unlabeled.cli import write
 
     written = write.maps if dense else write.embeddings
-    count = written(Encoder.from_pretrained(folder), source, out)
+    count = written(Encoder.from_pretrained(folder, windows), source, out)
     show.say(f"{count.good:,} embeddings in {out}{count.words()}")
     show.next_commands(
         [

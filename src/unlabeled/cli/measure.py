@@ -61,10 +61,22 @@ Reuse = Annotated[
 
 Draws = Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Draws of each label count.")]
 
+Quick = Annotated[
+    bool, typer.Option("--quick", help="About two minutes: fewer counts, nothing tuned.")
+]
+
 Masks = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="PNG masks by the images' names: judge places instead."),
 ]
+
+Windows = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=4096,
+        help="Rows of a document that its feature is the mean over; else as the run says.",
+    ),
+]  # fmt: skip
 
 Test = Annotated[
     str | None,
@@ -80,9 +92,7 @@ def evaluate(
         str | None, typer.Option(metavar="COUNTS", help="Labels per class, such as 1,5,10,50.")
     ] = None,
     draws: Draws = 5,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="About two minutes: fewer counts, nothing tuned.")
-    ] = False,
+    quick: Quick = False,
     label_column: LabelColumn = None,
     time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Train no further network after this time.")
@@ -93,6 +103,7 @@ def evaluate(
     arms: Arms = None,
     reuse: Reuse = None,
     masks: Masks = None,
+    windows: Windows = None,
 ) -> None:
     """Say with a few labels whether it helped.
 
@@ -116,6 +127,7 @@ def evaluate(
         against=against or (),
         task=task,
         arms=wanted,
+        windows=windows,
         quick=quick,
         counts=numbers,
         draws=draws,
@@ -138,13 +150,21 @@ def _flag(labels: str | None) -> str:
     return "" if labels is None else f" --labels {labels}"
 
 
-def judge(folder: Path, labels: str | None, *, reuse: Path | None = None, **options: Any) -> None:
+def judge(
+    folder: Path,
+    labels: str | None,
+    *,
+    reuse: Path | None = None,
+    windows: int | None = None,
+    **options: Any,
+) -> None:
     """Evaluate a run and print its table and verdict."""
     from unlabeled.runs import Run
     from unlabeled.transfer.evaluate import evaluate as measure
 
-    other = None if reuse is None else Run.open(reuse)
-    measure(Run.open(folder), labels, console=show.console(), reuse=other, **options)
+    run = Run.open(folder).with_windows(windows)
+    other = None if reuse is None else Run.open(reuse).with_windows(windows)
+    measure(run, labels, console=show.console(), reuse=other, **options)
 
 
 def _arms(text: str) -> list[str]:

@@ -141,12 +141,9 @@ def _asked(
 ) -> str:
     """Return a hash of everything that the token files depend on."""
     text = config.model_dump()
-    for name in (
-        "edge",
-        "sentinels",
-        "infill",
-        "extend",
-    ):  # not known to runs that are older than they
+    del text["windows"]  # is about features; tokens are the same
+    # Not known to runs that are older than they.
+    for name in ("edge", "sentinels", "infill", "extend"):
         if text[name] == TextConfig.model_fields[name].default:
             del text[name]
     asked = {

@@ -37,6 +37,8 @@ FAMILIES = {
 }
 DECODING = frozenset({"t5", "bart"})
 """Families of an encoder and a decoder; features are the encoder's."""
+LAST_ONLY = frozenset({*DECODING, *relative.RELATIVE})
+"""Families of which features can be read from the last layer alone."""
 _OF_LLAMA = frozenset({"llama", "qwen2", "qwen3"})
 _MADE_ELSEWHERE = {
     **dict.fromkeys(DECODING, decoders.fresh),
@@ -174,7 +176,13 @@ def set_padding(model: Any, number: int) -> None:
     model.embeddings.padding_idx = number
 
 
-def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -> Tensor:
+def blocks(
+    model: Any,
+    x: Tensor,
+    layout: Layout,
+    where: Tensor | None = None,
+    depth: int | None = None,
+) -> Tensor:
     """Run the stack and its last norm, (B, T, D) -> (B, T, D).
 
     Args:
@@ -183,6 +191,7 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
         layout: where documents lie.
         where: (S,) index into the B T tokens: what follows the last attention is computed there
             alone, and (S, D) returned.
+        depth: after how many layers to stop, without the norm; None is all of them.
     """
     kind = model.config.model_type
     if kind in DECODING:
@@ -192,7 +201,7 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
         x = relative.blocks(model, x, layout)
         return x if where is None else _at(x, where)
     options: dict[str, Any] = {"layout": layout}
-    stack = _stack(model)
+    stack = _stack(model)[:depth]
     if kind in _OF_BERT and torch.is_autocast_enabled(x.device.type):
         # One cast here instead of one before each product. Its stream is normalised after every
         # sum, so rounding does not add up as it would in the other families.
@@ -211,7 +220,7 @@ def blocks(model: Any, x: Tensor, layout: Layout, where: Tensor | None = None) -
         if turns:
             options["position_embeddings"] = turns[stack[-1].attention_type]
         x = _LAST[kind](stack[-1], x, where, options)
-    norm = _NORMS.get(kind)
+    norm = _NORMS.get(kind) if depth is None else None
     return torch.as_tensor(getattr(model, norm)(x)) if norm else x
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,21 +25,17 @@ from unlabeled.config import EncoderConfig, TextConfig
 from unlabeled.encoders import decoders, families, relative
 from unlabeled.encoders.base import Encoder
 from unlabeled.encoders.families import CAUSAL, FAMILIES
-from unlabeled.errors import ConfigError, UsageError, nearest
+from unlabeled.encoders.sizes import parse
+from unlabeled.errors import ConfigError, UsageError
 from unlabeled.modalities.text import Text
-from unlabeled.nn import attention
+from unlabeled.nn import attention, packing
 from unlabeled.nn.attention import Layout
 from unlabeled.nn.precision import full
 from unlabeled.nn.token_head import Detector, TokenHead
 from unlabeled.tensors import check_file
 
-SIZES = {
-    "tiny": (2, 128),
-    "mini": (4, 256),
-    "small": (4, 512),
-    "medium": (8, 512),
-    "base": (12, 768),
-}
+NOTE = "unlabeled"
+"""Entry of config.json for what only this package needs."""
 
 
 class Language(Encoder):
@@ -56,6 +51,8 @@ class Language(Encoder):
         max_length: longest document that it can read, if positions are learned.
         decodes: whether it has a decoder beside the encoder that gives the features.
         added: ids of tokens that were added to the vocabulary of the weights.
+        pooling: what a feature is of the tokens: ``avg``, ``token`` (the first) or ``last``.
+        layer: whose tokens, counted as `hidden_states` of transformers; None is the last.
     """
 
     modality = "text"
@@ -72,6 +69,9 @@ class Language(Encoder):
             model.set_attn_implementation(attention.NAME)
         self.dim = int(config.hidden_size)
         self.name = f"hf:{self.family}-{config.num_hidden_layers}x{self.dim}"
+        noted = dict(getattr(config, NOTE, None) or {})
+        self.pooling: str = noted.get("pool") or "avg"
+        self.layer: int | None = noted.get("layer")
         self.causal = self.family in CAUSAL
         self.decodes = self.family in families.DECODING
         self.vocab_size = int(config.vocab_size)
@@ -154,11 +154,19 @@ class Language(Encoder):
         return families.blocks(self.model, self.embed(x, layout), layout, where)
 
     def pool(self, tokens: Tensor, layout: Layout | None = None) -> Tensor:
-        """Average the tokens that are no padding, (B, T, D) -> (B, D)."""
+        """Reduce rows of one document each, (B, T, D) -> (B, D).
+
+        The mean of the tokens that are no padding; their first, or their last, as `pooling` says.
+        """
         tokens = full(tokens)
         if layout is None:
-            return tokens.mean(1)
+            layout = Layout.of(tokens.new_zeros(tokens.shape[:2], dtype=torch.long))
         real = layout.real[..., None].to(tokens.dtype)
+        if self.pooling == "token":
+            return tokens[:, 0]
+        if self.pooling == "last":
+            last = (real.sum(1)[:, 0].long() - 1).clamp(min=0)
+            return tokens[torch.arange(len(tokens), device=tokens.device), last]
         return (tokens * real).sum(1) / real.sum(1).clamp(min=1)
 
     def by_document(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,9 +188,30 @@ class Language(Encoder):
         return features[torch.arange(len(x), device=x.device), sizes.argmax(1)]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the feature of rows, (B, D)."""
-        layout = self.layout(x)
-        return self.pool(self.blocks(self.embed(x, layout), layout), layout)
+        """Return the feature of rows, (B, D): the mean over their documents, by tokens."""
+        rows, owner, sizes = packing.unfold(x)
+        layout = self.layout(rows)
+        tokens = families.blocks(self.model, self.embed(rows, layout), layout, depth=self.layer)
+        return packing.refold(self.pool(tokens, layout), owner, sizes, len(x))
+
+    def read_from(self, pooling: str, layer: int | None) -> None:
+        """Choose what features are; `save` notes it.
+
+        Raises:
+            ConfigError: there is no such layer, or it cannot be had.
+        """
+        count = int(self.model.config.num_hidden_layers)
+        if layer is not None and self.family in families.LAST_ONLY:
+            raise ConfigError(f"encoder.layer: of {self.family} only the last can be read.")
+        if layer is not None and layer > count:
+            raise ConfigError(
+                f"encoder.layer={layer} is not possible: {self.name} has {count} layers. Give 0 "
+                f"(embeddings) to {count}."
+            )
+        self.pooling, self.layer = pooling, None if layer == count else layer
+        note = {"pool": pooling, "layer": self.layer}
+        usual = pooling == "avg" and self.layer is None
+        setattr(self.model.config, NOTE, None if usual else note)
 
     def add_head(self) -> TokenHead:
         """Return the library's head for this model, fresh, or as loaded with its weights.
@@ -270,34 +299,6 @@ class Language(Encoder):
             model.config = config
 
 
-def parse(name: str) -> tuple[str, int, int, int]:
-    """Return family, layers, width and heads of a name.
-
-    Raises:
-        UsageError: there is no such family or size.
-
-    >>> parse("hf:bert-mini"), parse("hf:gpt2-4x128h4")
-    (('bert', 4, 256, 4), ('gpt2', 4, 128, 4))
-    """
-    family, _, size = name.removeprefix("hf:").rpartition("-")
-    shape = re.fullmatch(r"(\d+)x(\d+)(?:h(\d+))?", size)
-    if family not in FAMILIES or (size not in SIZES and shape is None):
-        known = [f"hf:{f}-{s}" for f in FAMILIES for s in SIZES]
-        raise UsageError(
-            f"encoder.name='{name}' is not a text encoder.{nearest(name, known)} "
-            f"Families: {', '.join(FAMILIES)}; sizes: {', '.join(SIZES)}, or layers x width and "
-            "heads, such as hf:gpt2-4x128h4."
-        )
-    layers, width = SIZES[size] if shape is None else (int(shape[1]), int(shape[2]))
-    heads = int(shape[3]) if shape is not None and shape[3] else max(1, width // 64)
-    if layers < 1 or width % (2 * heads):
-        raise UsageError(
-            f"encoder.name='{name}': {layers} layers of width {width} cannot have {heads} heads; "
-            "the width of a head must be even."
-        )
-    return family, layers, width, heads
-
-
 def build(
     config: EncoderConfig, modality_config: TextConfig, vocab_size: int | None = None
 ) -> Language:
@@ -309,10 +310,13 @@ def build(
     """
     vocab_size = vocab_size or modality_config.vocab_size
     if config.init is not None:
-        return _checked(load(Path(config.init), head=True), config.init, vocab_size)
-    family, layers, width, heads = parse(config.name)
-    made = families.fresh(family, layers, width, heads, vocab_size, modality_config.length)
-    return Language(made)
+        encoder = _checked(load(Path(config.init), head=True), config.init, vocab_size)
+    else:
+        family, layers, width, heads = parse(config.name)
+        made = families.fresh(family, layers, width, heads, vocab_size, modality_config.length)
+        encoder = Language(made)
+    encoder.read_from(config.pool or encoder.pooling, config.layer)
+    return encoder
 
 
 def _checked(encoder: Language, folder: str, vocab_size: int) -> Language:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unlabeled.encoders import families, language
+from unlabeled.encoders import families, sizes
 from unlabeled.encoders.language import Language
 from unlabeled.errors import UsageError
 from unlabeled.nn.attention import Layout
@@ -62,6 +62,11 @@ class Steps(Language):
             return torch.as_tensor(self.model.embeddings(inputs_embeds=tokens, **options))
         return tokens + self.model.wpe(positions) if self.family == "gpt2" else tokens
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the feature of views, (B, D): the mean of the tokens that hold anything."""
+        layout = self.layout(x)
+        return self.pool(self.blocks(self.embed(x, layout), layout), layout)
+
     @property
     def num_layers(self) -> int:
         """Return how many layers the stack has."""
@@ -84,7 +89,7 @@ def fresh(name: str, stack: int, values: int, length: int) -> Any:
     Raises:
         UsageError: the name is none, or of a family that cannot be fed with numbers.
     """
-    family, layers, width, heads = language.parse(name)
+    family, layers, width, heads = sizes.parse(name)
     if family not in _READS:
         raise UsageError(
             f"encoder.name='{name}' reads words, not numbers; {', '.join(_READS)} do both."

@@ -304,6 +304,11 @@ def _options(config: EncoderConfig, image: ImageConfig) -> dict[str, Any]:
     wanted: dict[str, Any] = {"img_size": image.size, "dynamic_img_size": True}
     if config.patch is not None:
         wanted["patch_size"] = config.patch
+    if config.pool == "last" or config.layer is not None:
+        raise ConfigError(
+            "encoder.pool=last and encoder.layer are for text. An image encoder pools by avg "
+            "or token, from its last layer."
+        )
     if config.pool is not None:
         wanted["global_pool"] = config.pool
         if config.pool == "avg":

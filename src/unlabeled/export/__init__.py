@@ -72,7 +72,7 @@ def export(run: Run, to: str, out: Path | None = None, part: str = "encoder") ->
         DataError: the reloaded export differs from the original by more than `LIMIT`.
     """
     _fits(run, to, part)
-    _refuse_decoder(run, to)
+    _refuse_other_features(run, to)
     if to == "onnx":
         from unlabeled.export import onnx
 
@@ -119,8 +119,13 @@ def _fits(run: Run, to: str, part: str) -> None:
         sounds.check(run.config.modality, to, part)
 
 
-def _refuse_decoder(run: Run, to: str) -> None:
-    """Refuse a reader that would give the decoder's features."""
+def _refuse_other_features(run: Run, to: str) -> None:
+    """Refuse a reader that would give other features than ours."""
+    if to == "sentence-transformers" and run.config.encoder.layer is not None:
+        raise UsageError(
+            f"sentence-transformers reads the last layer, and features of {run.folder} are of "
+            f"encoder.layer={run.config.encoder.layer}. Possible: hf, onnx."
+        )
     if to == "sentence-transformers" and run.config.encoder.name.startswith("hf:bart"):
         raise UsageError(
             "sentence-transformers reads the decoder of a BART, not the encoder that was trained "
@@ -147,7 +152,8 @@ def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) 
         else:
             _library_folder(run, part, draft)
         if to == "sentence-transformers":
-            sentence.write(draft, given.output.shape[1], given.length)
+            pooling, _ = reload.noted(reload.config_of(draft))
+            sentence.write(draft, given.output.shape[1], given.length, pooling)
         found = readers[to](draft, given)
     difference = _difference(found, given, to)
     usage = code.usage(to, part, run.config, draft).replace(str(draft), str(target))

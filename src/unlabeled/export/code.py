@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unlabeled.config import AudioConfig, ImageConfig, RunConfig, SeriesConfig
+from unlabeled.config import AudioConfig, ImageConfig, RunConfig, SeriesConfig, TextConfig
 from unlabeled.export import sounds
 
 
@@ -26,6 +26,20 @@ def usage(to: str, part: str, config: RunConfig, path: Path) -> str:
         )
     if isinstance(config.modality, AudioConfig):
         return sounds.usage(config.modality.form, to, path)
+    return _code(to, part, config, path) + _longer(config)
+
+
+def _longer(config: RunConfig) -> str:
+    """Say what becomes of documents that are longer than a window."""
+    if not isinstance(config.modality, TextConfig):
+        return ""
+    return (
+        f"\n# Longer texts are cut at {config.modality.length} tokens here; `unlabeled` averages "
+        f"up to {config.modality.windows} such windows, weighted by their tokens."
+    )
+
+
+def _code(to: str, part: str, config: RunConfig, path: Path) -> str:
     if to == "timm":
         classes = "" if part == "finetune" else ", num_classes=0"
         return (
@@ -42,25 +56,44 @@ def usage(to: str, part: str, config: RunConfig, path: Path) -> str:
             'features = model.encode(["some text"])'
         )
     decodes = part == "encoder" and config.encoder.name.startswith(("hf:t5", "hf:bart"))
-    return _transformers(part, config.data.kind, path, decodes)
+    how = config.encoder.pool or "avg", config.encoder.layer
+    return _transformers(part, config.data.kind, path, decodes, how)
 
 
-def _transformers(part: str, kind: str, path: Path, decodes: bool) -> str:
+def _pooled(pooling: str, layer: int | None) -> str:
+    """Return the lines that turn tokens into the feature of texts padded on the right."""
+    tokens = "found.last_hidden_state" if layer is None else f"found.hidden_states[{layer}]"
+    if pooling == "token":
+        return f"feature = {tokens}[:, 0]"
+    if pooling == "last":
+        return (
+            f'last = rows["attention_mask"].sum(1) - 1\nfeature = {tokens}[range(len(last)), last]'
+        )
+    return (
+        'mask = rows["attention_mask"][:, :, None]\n'
+        f"feature = ({tokens} * mask).sum(1) / mask.sum(1)"
+    )
+
+
+def _transformers(
+    part: str, kind: str, path: Path, decodes: bool, how: tuple[str, int | None]
+) -> str:
     head = {"image": "ForImageClassification", "text": "ForSequenceClassification"}[kind]
     model = f"AutoModel{head if part == 'finetune' else ''}"
     reader = {"image": "AutoImageProcessor", "text": "AutoTokenizer"}[kind]
     given = {"image": "image", "text": '["some text"], padding=True, truncation=True'}[kind]
     feature = {
         "image": "feature = found.pooler_output",
-        "text": 'mask = rows["attention_mask"][:, :, None]\n'
-        "feature = (found.last_hidden_state * mask).sum(1) / mask.sum(1)",
+        "text": _pooled(*how),
     }[kind]
+    states = ", output_hidden_states=True" if part == "encoder" and how[1] is not None else ""
     return (
         f"from transformers import {reader}, {model}\n"
         f'reader = {reader}.from_pretrained("{path}")\n'
         f'model = {model}.from_pretrained("{path}").eval(){".get_encoder()" * decodes}\n'
         f'rows = reader({given}, return_tensors="pt")\n'
-        "found = model(**rows)\n" + ("logits = found.logits" if part == "finetune" else feature)
+        f"found = model(**rows{states})\n"
+        + ("logits = found.logits" if part == "finetune" else feature)
     )
 
 

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from unlabeled.errors import MissingExtraError
 from unlabeled.export.real import Reference
-from unlabeled.export.reload import classifies, config_of, enlarged, mean_pool, reading, tokenize
+from unlabeled.export.reload import (
+    classifies,
+    config_of,
+    enlarged,
+    feature,
+    noted,
+    reading,
+    tokenize,
+)
 
 
 class ImageFeature(nn.Module):
@@ -29,18 +37,18 @@ class ImageFeature(nn.Module):
 
 
 class TextFeature(nn.Module):
-    """Token ids and their mask -> mean feature, or logits of a classifier."""
+    """Token ids and their mask -> feature, or logits of a classifier."""
 
-    def __init__(self, model: nn.Module, classifier: bool) -> None:
+    def __init__(self, model: nn.Module, classifier: bool, how: tuple[str, int | None]) -> None:
         super().__init__()
-        self.model, self.classifier = model, classifier
+        self.model, self.classifier, self.how = model, classifier, how
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return (B, D) or (B, K) of two (B, T)."""
-        found = self.model(input_ids=input_ids, attention_mask=attention_mask)
         if self.classifier:
+            found = self.model(input_ids=input_ids, attention_mask=attention_mask)
             return found.logits  # type: ignore[no-any-return]
-        return mean_pool(found.last_hidden_state, attention_mask)
+        return feature(self.model, input_ids, attention_mask, self.how)
 
 
 def require() -> None:
@@ -80,7 +88,8 @@ def write(source: Path, target: Path, given: Reference) -> None:
         )
         _note(program, content.get("pretrained_cfg", {}))
     else:
-        program = _trace(TextFeature(model, classifier), tokenize(source, given), output)
+        module = TextFeature(model, classifier, noted(content))
+        program = _trace(module, tokenize(source, given), output)
         _note(program, {"max_length": given.length})
     program.save(target / "model.onnx")
 

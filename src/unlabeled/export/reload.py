@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlabeled.export import sounds
 from unlabeled.export.real import Reference
+from unlabeled.export.sentence import POOLING_MODES
 
 
 @contextmanager
@@ -44,6 +45,25 @@ def mean_pool(tokens: Tensor, mask: Tensor) -> Tensor:
     """Average the tokens that are not padding, (B, T, D), (B, T) -> (B, D)."""
     weight = mask[:, :, None].to(tokens.dtype)
     return (tokens * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
+
+
+def noted(content: dict[str, Any]) -> tuple[str, int | None]:
+    """Return how a ``config.json`` says that text is pooled, and from which layer."""
+    note = dict(content.get("unlabeled") or {})
+    return str(note.get("pool") or "avg"), note.get("layer")
+
+
+def feature(model: nn.Module, ids: Tensor, mask: Tensor, how: tuple[str, int | None]) -> Tensor:
+    """Return features of texts padded on the right, (B, T), (B, T) -> (B, D)."""
+    pooling, layer = how
+    found = model(input_ids=ids, attention_mask=mask, output_hidden_states=layer is not None)
+    tokens = found.last_hidden_state if layer is None else found.hidden_states[layer]
+    if pooling == "token":
+        return tokens[:, 0]  # type: ignore[no-any-return]
+    if pooling == "last":
+        last = (mask.sum(1) - 1)[:, None, None].expand(-1, 1, tokens.shape[2])
+        return tokens.gather(1, last)[:, 0]  # type: ignore[no-any-return]
+    return mean_pool(tokens, mask)
 
 
 def tokenize(folder: Path, given: Reference) -> dict[str, Tensor]:
@@ -112,10 +132,9 @@ def with_transformers(folder: Path, given: Reference) -> NDArray[np.float32]:
     name = "AutoModelForSequenceClassification" if classifier else "AutoModel"
     model = reading(getattr(transformers, name).from_pretrained(folder).eval(), classifier)
     rows = tokenize(folder, given)
-    found = model(**rows)
     if classifier:
-        return _array(found.logits)
-    return _array(mean_pool(found.last_hidden_state, rows["attention_mask"]))
+        return _array(model(**rows).logits)
+    return _array(feature(model, rows["input_ids"], rows["attention_mask"], noted(content)))
 
 
 def reading(model: Any, classifier: bool) -> Any:
@@ -171,11 +190,10 @@ def _by_modules(folder: Path, given: Reference) -> NDArray[np.float32]:
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     transformer, pooling = (folder / module["path"] for module in modules)
     pool = json.loads((pooling / "config.json").read_text(encoding="utf-8"))
-    if not pool["pooling_mode_mean_tokens"]:
-        raise ValueError(f"{pooling} does not pool by the mean")
+    how = next(word for word, mode in POOLING_MODES.items() if pool[mode])
     model = reading(AutoModel.from_pretrained(transformer).eval(), False)
     rows = tokenize(transformer, given)
-    return _array(mean_pool(model(**rows).last_hidden_state, rows["attention_mask"]))
+    return _array(feature(model, rows["input_ids"], rows["attention_mask"], (how, None)))
 
 
 def _array(x: Tensor) -> NDArray[np.float32]:

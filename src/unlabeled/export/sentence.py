@@ -6,25 +6,30 @@ import json
 from pathlib import Path
 from typing import Any
 
+POOLING_MODES = {
+    "avg": "pooling_mode_mean_tokens",
+    "token": "pooling_mode_cls_token",
+    "last": "pooling_mode_lasttoken",
+}
 
-def write(folder: Path, dim: int, length: int) -> None:
+
+def write(folder: Path, dim: int, length: int, pooling: str = "avg") -> None:
     """Add the description of two modules to a folder with a transformer and its tokenizer.
 
     Args:
         folder: holds ``config.json``, weights and tokenizer.
         dim: D, width of the feature.
         length: tokens at which texts are cut.
+        pooling: ``avg``, ``token`` or ``last``.
     """
-    pooling = {
+    modes = {
         "word_embedding_dimension": dim,
-        "pooling_mode_cls_token": False,
-        "pooling_mode_mean_tokens": True,
         "pooling_mode_max_tokens": False,
         "pooling_mode_mean_sqrt_len_tokens": False,
         "pooling_mode_weightedmean_tokens": False,
-        "pooling_mode_lasttoken": False,
         "include_prompt": True,
     }
+    modes |= {mode: word == pooling for word, mode in POOLING_MODES.items()}
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {
@@ -35,7 +40,7 @@ def write(folder: Path, dim: int, length: int) -> None:
         },
     ]
     (folder / "1_Pooling").mkdir(exist_ok=True)
-    _json(folder / "1_Pooling" / "config.json", pooling)
+    _json(folder / "1_Pooling" / "config.json", modes)
     _json(folder / "modules.json", modules)
     _json(folder / "sentence_bert_config.json", {"max_seq_length": length, "do_lower_case": False})
     _json(

@@ -46,6 +46,7 @@ METHODS: dict[str, str] = {
     "inherit": "unlabeled.methods.inherit:Inherit",
     "simcse": "unlabeled.methods.simcse:SimCSE",
     "ct": "unlabeled.methods.ct:CT",
+    "contriever": "unlabeled.methods.contriever:Contriever",
     "tsdae": "unlabeled.methods.tsdae:TSDAE",
     "apc": "unlabeled.methods.apc:APC",
     "hubert": "unlabeled.methods.hubert:HuBERT",

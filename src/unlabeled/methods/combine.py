@@ -36,6 +36,7 @@ _ENTROPIES = ("entropy", "target_entropy")
 class Combine(Method):
     """A weighted sum of pretext tasks."""
 
+    modalities = ("image", "audio", "text")
     couples_samples = True  # as soon as one of its tasks does
 
     class Config(MethodConfig):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count, takewhile
+from itertools import count, pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from unlabeled.modalities.base import Modality
 from unlabeled.modalities.decode import PIECE, Damage, clean, decode
 from unlabeled.modalities.extend import pieces_of
 from unlabeled.modalities.tokenizer import INFILL
+from unlabeled.nn import packing
 from unlabeled.types import View
 
 if TYPE_CHECKING:
@@ -124,31 +125,48 @@ class Text(Modality):
         """Return whether the tokenizer puts a special token before a document."""
         return bool(self.tokenizer.num_special_tokens_to_add())
 
-    def encode_documents(self, texts: Sequence[str], length: int | None = None) -> Tensor:
-        """Return one padded row for each document.
+    def encode_documents(
+        self, texts: Sequence[str], length: int | None = None, windows: int = 1
+    ) -> Tensor:
+        """Return one padded row for each document, `pad` of `windows`: (B, 2, T) int64."""
+        return packing.pad(self.windows(texts, length, windows), self.pad_id or 0)
+
+    def windows(
+        self, texts: Sequence[str], length: int | None = None, windows: int | None = None
+    ) -> list[Tensor]:
+        """Return a row of windows for each document.
+
+        A window is a piece of the document of at most `length` tokens, opened and closed like a
+        document. Windows of one document have about equal length. To an encoder each is a
+        document of its own, so that the mean over all tokens of a row is the mean of what the
+        windows give, weighted by tokens.
 
         Args:
-            texts: documents; what lies beyond `length` tokens is cut off.
-            length: most tokens in a row; the config's by default.
+            texts: documents; what lies beyond `windows` windows is cut off.
+            length: most tokens in a window; the config's by default.
+            windows: most windows; the config's by default.
 
         Returns:
-            (B, 2, T) int64 with T <= length the longest row: ids and document number, which is
-            0, or -1 at padding. At least one token in each row is real.
+            For each text (2, T) int32, T <= length * windows: ids and the window's number. There
+            is at least one token.
         """
-        length = length or self.config.length
-        limit = max(PIECE, 16 * length)
+        length, most = length or self.config.length, windows or self.config.windows
+        limit = max(PIECE, 16 * length * most)
         bodies = self.encode([clean(text[:limit], Damage()) for text in texts])
         opens = self.opens if self.starts_documents else []
         closes = self.closes if self.starts_documents else []
-        room = length - len(opens) - len(closes)
-        rows = [[*opens, *body[:room], *closes] or self.opens or [0] for body in bodies]
-        width = max(map(len, rows), default=1)
-        x = torch.full((len(rows), 2, width), -1, dtype=torch.int64)
-        x[:, 0] = self.pad_id or 0
-        for number, row in enumerate(rows):
-            x[number, 0, : len(row)] = torch.tensor(row)
-            x[number, 1, : len(row)] = 0
-        return x  # (B, 2, T)
+        room = max(1, length - len(opens) - len(closes))
+        rows = []
+        for body in bodies:
+            body = body[: room * most]
+            count = max(1, -(-len(body) // room))
+            edges = [len(body) * i // count for i in range(count + 1)]
+            parts = [[*opens, *body[a:b], *closes] for a, b in pairwise(edges)]
+            parts = parts if parts[0] else [self.opens[:length] or [0]]
+            ids = [token for part in parts for token in part]
+            numbers = [i for i, part in enumerate(parts) for _ in part]
+            rows.append(torch.tensor([ids, numbers], dtype=torch.int32))
+        return rows
 
     def word_edges(self) -> Tensor:
         """Return for each token whether it begins a word, and whether a word may go on after it.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unlabeled import rng
+from unlabeled.nn import packing
+from unlabeled.nn.packing import packed
 
-Ids = NDArray[np.int64]
+Ids = packing.Ids
 Change = Callable[[Ids, np.random.Generator], tuple[Ids, Ids]]
 """From a document's tokens, without what opens and closes it, to source and target."""
 
@@ -91,19 +91,6 @@ def _pair(
     source, target = change(ids, draws)
     opens = edges.opens if opened else ()
     return np.concatenate([opens, source, [edges.end]]), np.append(target, edges.end)
-
-
-def packed(rows: Sequence[Sequence[tuple[int, Ids]]], padding: int) -> Tensor:
-    """Lay documents one after the other, (B, 2, longest)."""
-    width = max([1, *(sum(len(ids) for _, ids in row) for row in rows)])
-    found = np.full((len(rows), 2, width), -1, np.int64)
-    found[:, 0] = padding
-    for place, row in zip(found, rows, strict=True):
-        at = 0
-        for number, ids in row:
-            place[0, at : at + len(ids)], place[1, at : at + len(ids)] = ids, number
-            at += len(ids)
-    return torch.from_numpy(found)
 
 
 def edges_of(text: Any, encoder: Any) -> Edges:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unlabeled import rng
-from unlabeled.nn.pairs import Edges, documents, packed
+from unlabeled.nn import packing
+from unlabeled.nn.packing import packed
+from unlabeled.nn.pairs import Edges, documents
 from unlabeled.nn.token_head import token_loss
 from unlabeled.types import Batch, Loss
 
-Ids = NDArray[np.int64]
+Ids = packing.Ids
 SHORTEST = 4
 """Tokens that a document must have to be cut in two."""
 

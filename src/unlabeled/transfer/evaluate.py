@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from unlabeled import kinds
+from unlabeled.config import TextConfig
 from unlabeled.journal import write_json
 from unlabeled.runs import Lock
 from unlabeled.transfer import (
@@ -266,6 +267,9 @@ def _key(run: Run, material: Material, quick: bool, seed: int) -> str:
     digest.update(repr((ROWS, material.classes, quick, seed)).encode())
     if material.targets is not None:
         digest.update(material.targets.tobytes() + material.truth.tobytes())
+    read, network = run.config.modality, run.config.encoder
+    if isinstance(read, TextConfig):
+        digest.update(repr((read.length, read.windows, network.pool, network.layer)).encode())
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +16,15 @@ from unlabeled.device import autocast, device, fast_bf16, keep_memory
 from unlabeled.errors import DataError
 from unlabeled.kinds import strings
 from unlabeled.modalities.base import Modality
+from unlabeled.nn import packing
 from unlabeled.types import PLAIN, View
 
 RAW_BYTES = 1_500_000_000
 """Decoded samples kept in memory; beyond that they are read again."""
+
+
+MOST_TOKENS = 1 << 15
+"""Tokens at once, padding included, in batches of texts."""
 
 
 class Readable(Protocol):
@@ -43,7 +49,7 @@ class Inputs:
         source: the samples.
         indices: (N,) which of them.
         modality: how they are read.
-        length: tokens a document is cut to (text only).
+        length: tokens of a window (text only); the modality says of how many windows.
     """
 
     def __init__(
@@ -73,7 +79,7 @@ class Inputs:
         self.indices = np.array(kept, dtype=np.int64)
         if strings(modality.name):
             self.texts = [self._raws[index] for index in kept]
-            self._plain = encode_documents(modality, self.texts, length)[None]
+            self._windows = encode_documents(modality, self.texts, length)
         else:
             self._plain = torch.stack(cuts, dim=1) if cuts else torch.zeros(1, 0)
 
@@ -103,10 +109,31 @@ class Inputs:
 
     def plain(self, rows: NDArray[np.int64] | slice) -> Tensor:
         """Return the undistorted inputs of an encoder, (B, ...)."""
-        cuts = self._plain[:, torch.as_tensor(rows) if not isinstance(rows, slice) else rows]
         if strings(self.modality.name):
-            return trim(cuts[0])
+            places = range(len(self))[rows] if isinstance(rows, slice) else rows
+            pad = int(getattr(self.modality, "pad_id", 0) or 0)
+            return packing.pad([self._windows[place] for place in places], pad)
+        cuts = self._plain[:, torch.as_tensor(rows) if not isinstance(rows, slice) else rows]
         return self.modality.distort(cuts, PLAIN, torch.zeros(cuts.shape[1], dtype=torch.int64))[0]
+
+    def batches(self, size: int, rows: NDArray[np.int64] | None = None) -> list[NDArray[np.int64]]:
+        """Share `rows` (all) out to batches of at most `size`; returns places among them.
+
+        Texts of about one length come together, and not more than memory has room for.
+        """
+        rows = np.arange(len(self)) if rows is None else rows
+        order = np.arange(len(rows))
+        if not strings(self.modality.name):
+            return [order[start : start + size] for start in range(0, len(rows), size)]
+        tokens = np.array([self._windows[row].shape[1] for row in rows], np.int64)
+        found: list[NDArray[np.int64]] = []
+        order = np.argsort(-tokens, kind="stable")
+        start = 0
+        while start < len(order):
+            stop = start + max(1, min(size, MOST_TOKENS // int(tokens[order[start]])))
+            found.append(order[start:stop])
+            start = stop
+        return found
 
     def view(self, rows: NDArray[np.int64], view: View, keys: NDArray[np.int64]) -> Tensor:
         """Return one random view of each sample, (B, ...); text has none and stays plain.
@@ -125,26 +152,10 @@ class Inputs:
         return self.modality.distort(torch.stack(cuts, dim=1), view, torch.from_numpy(keys))[0]
 
 
-def encode_documents(modality: Modality, texts: Sequence[str], length: int) -> Tensor:
-    """Return token rows of documents, (N, 2, T): ids, and which document a place belongs to.
-
-    Rows are padded to the longest; -1 in place of the document says so.
-    """
-    encode = modality.encode_documents  # type: ignore[attr-defined]
-    parts = [encode(list(texts[i : i + 1024]), length) for i in range(0, len(texts), 1024)]
-    width = max((part.shape[2] for part in parts), default=1)
-    pad = int(getattr(modality, "pad_id", 0) or 0)
-    rows = torch.full((len(texts), 2, width), -1, dtype=torch.int64)
-    rows[:, 0] = pad
-    for number, part in enumerate(parts):
-        rows[1024 * number : 1024 * number + len(part), :, : part.shape[2]] = part
-    return rows
-
-
-def trim(rows: Tensor) -> Tensor:
-    """Drop the places at which every document is padded, (B, 2, T) -> (B, 2, <= T)."""
-    used = (rows[:, 1] >= 0).any(dim=0).nonzero()
-    return rows[:, :, : int(used.max()) + 1] if len(used) else rows[:, :, :1]
+def encode_documents(modality: Any, texts: Sequence[str], length: int) -> list[Tensor]:
+    """Return the windows of documents (see `Text.windows`), a part of the texts at a time."""
+    parts = (modality.windows(texts[i : i + 1024], length) for i in range(0, len(texts), 1024))
+    return list(chain.from_iterable(parts))
 
 
 class Payloads:
@@ -180,7 +191,7 @@ def features(
         modality: how samples are read.
         payloads: N encoded images (bytes) or documents (str).
         batch_size: samples at once.
-        length: tokens a document is cut to.
+        length: tokens of a window of a document.
 
     Returns:
         (N, D).
@@ -209,11 +220,13 @@ def of_inputs(
     encoder.to(where).eval()
     parts = []
     with torch.inference_mode(), autocast(precision or best_precision(), where):
-        for start in range(0, len(inputs), batch_size):
-            x = inputs.plain(slice(start, start + batch_size)).to(where)
-            parts.append(encoder(x).float().cpu().numpy())
+        batches = inputs.batches(batch_size)
+        for rows in batches:
+            parts.append(encoder(inputs.plain(rows).to(where)).float().cpu().numpy())
     encoder.train(was_training)
     found = np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
+    if parts:
+        found[np.concatenate(batches)] = found.copy()
     if not np.isfinite(found).all():
         raise DataError("The encoder gives features that are not finite. Was its run healthy?")
     return found.astype(np.float32)

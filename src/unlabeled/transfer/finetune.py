@@ -19,6 +19,7 @@ from unlabeled.data.labels import read_labelled
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.kinds import strings
+from unlabeled.nn import packing
 from unlabeled.transfer import headed, splits, tagging
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.metrics import accuracy, macro_f1
@@ -68,10 +69,13 @@ class TextClassifier(nn.Module):
         self.body = f"full.{full.base_model_prefix}."
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits, (B, 2, T) -> (B, K)."""
-        real = (x[:, 1] >= 0).long()
-        logits: Tensor = self.full(input_ids=x[:, 0], attention_mask=real).logits
-        return logits
+        """Return logits, (B, 2, T) -> (B, K): the mean over a document's windows, by tokens."""
+        rows, owner, sizes = packing.unfold(x)
+        real = rows[:, 1] >= 0
+        # GPT-2's head reads the last token that is not this one.
+        ids = rows[:, 0].masked_fill(~real, self.full.config.pad_token_id or 0)
+        logits = self.full(input_ids=ids, attention_mask=real.long()).logits
+        return packing.refold(logits, owner, sizes, len(x))
 
 
 def finetune(

@@ -214,7 +214,9 @@ def scores(
     asked = np.arange(len(inputs)) if rows is None else rows
     parts = []
     with torch.inference_mode(), autocast(best_precision(), where):
-        for start in range(0, len(asked), 256):
-            x = inputs.plain(asked[start : start + 256]).to(where)
-            parts.append(model(x).float().cpu().numpy())
-    return np.concatenate(parts)
+        batches = inputs.batches(256, asked)
+        for places in batches:
+            parts.append(model(inputs.plain(asked[places]).to(where)).float().cpu().numpy())
+    found = np.concatenate(parts)
+    found[np.concatenate(batches)] = found.copy()
+    return found

@@ -21,7 +21,7 @@ from unlabeled.data.tags import Tagged, inside
 from unlabeled.device import autocast, device, keep_memory
 from unlabeled.errors import DataError
 from unlabeled.modalities.decode import Damage, clean
-from unlabeled.transfer.features import best_precision, trim
+from unlabeled.transfer.features import best_precision
 from unlabeled.types import View
 
 IGNORED = -100
@@ -165,3 +165,9 @@ def _padded(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
         found[number, 0, : len(row)] = torch.tensor(row)
         found[number, 1, : len(row)] = 0
     return found
+
+
+def trim(rows: Tensor) -> Tensor:
+    """Drop the places at which every row is padded, (B, 2, T) -> (B, 2, <= T)."""
+    used = (rows[:, 1] >= 0).any(dim=0).nonzero()
+    return rows[:, :, : int(used.max()) + 1] if len(used) else rows[:, :, :1]
