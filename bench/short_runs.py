@@ -71,7 +71,8 @@ ARMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "barlow": ("barlow", {"out_dim": 512}, {"lr": 0.2}),
     "vicreg": ("vicreg", {"out_dim": 512}, {"lr": 0.06}),
     "simsiam": ("simsiam", {}, {"lr": 0.1}),
-    "swav": ("swav", {"num_prototypes": 128, "queue": 0}, {"lr": 0.2}),
+    "swav": ("swav", {"num_prototypes": 128, "queue": 0, "epsilon": 0.05}, {"lr": 0.2}),
+    "swav-sharp": ("swav", {"num_prototypes": 128, "queue": 0, "epsilon": 0.01}, {"lr": 0.2}),
     "lejepa": ("lejepa", {}, {}),
 }  # fmt: skip
 

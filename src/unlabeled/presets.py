@@ -47,6 +47,11 @@ SHORT: Mapping[str, Preset] = {
         {"weight_decay_end": 0.04},
         "docs/log.md, 2026-11-25",
     ),
+    "swav": Preset(
+        {"num_prototypes": 128, "queue": 0, "epsilon": 0.01},
+        0.4,
+        evidence="docs/log.md, 2026-11-25",
+    ),
 }
 """By method. One that is not here keeps its recipe: nothing better was found, or sought."""
 
