@@ -31,13 +31,13 @@ class DataConfig(_Frozen):
     path: str = Field(description="folder, file (parquet, csv, jsonl, txt list) or hf://dataset")
     kind: Literal["image", "text", "audio", "series"] = Field(description="what the samples are")
     column: str | None = Field(None, description="column of a table that holds the samples")
-    held_out: float = Field(
-        0.05, ge=0, lt=1, description="share of samples kept out of pre-training"
-    )
+    held_out: float = Field(0.05, ge=0, lt=1, description="share kept out of pre-training")
     bad_budget: float = Field(
         0.01, ge=0, le=1, description="share of unreadable samples above which a run fails"
     )
     deduplicate: bool = Field(True, description="drop exact duplicates before the split")
+    apart: bool = Field(True, description="near copies of held-out samples leave it (no text)")
+    exclude: str | None = Field(None, description="data not to train on, as a test set (no text)")
     window: int | None = Field(
         None, ge=8, description="steps above which an episode is cut into several samples (series)"
     )

@@ -31,6 +31,7 @@ class Kind:
         inspection: ``module:Class`` that gathers figures for `inspect`.
         baselines: ``module:function`` that returns plain features to compare with.
         samples: ``module:Class`` that draws pictures for the report.
+        sketch: ``module:Class`` that tells near-duplicates; empty where none does.
         strings: whether items are strings, whose tokens are packed into rows.
         rows: whether items are rows of tables and arrays of numbers; items of other kinds are
             encoded bytes, each of which is a sample.
@@ -49,6 +50,7 @@ class Kind:
     inspection: str
     baselines: str
     samples: str
+    sketch: str = ""
     strings: bool = False
     rows: bool = False
 
@@ -81,6 +83,7 @@ KINDS: Mapping[str, Kind] = {
         inspection="unlabeled.data.inspect:Images",
         baselines="unlabeled.transfer.baselines:for_images",
         samples="unlabeled.report.image_samples:ImageSamples",
+        sketch="unlabeled.data.sketch:Images",
     ),
     "text": Kind(
         plural="documents",
@@ -96,6 +99,7 @@ KINDS: Mapping[str, Kind] = {
         inspection="unlabeled.data.inspect:Documents",
         baselines="unlabeled.transfer.baselines:for_text",
         samples="unlabeled.report.text_samples:TextSamples",
+        sketch="unlabeled.data.sketch:Documents",
         strings=True,
     ),
     "audio": Kind(
@@ -112,6 +116,7 @@ KINDS: Mapping[str, Kind] = {
         inspection="unlabeled.data.hear:Recordings",
         baselines="unlabeled.transfer.sound_baselines:for_audio",
         samples="unlabeled.report.sound_samples:SoundSamples",
+        sketch="unlabeled.data.sketch:Recordings",
     ),
     "series": Kind(
         plural="logs",

@@ -101,6 +101,7 @@ def keep_examples(samples: Samples, modality: Modality) -> None:
 def _split(
     config: RunConfig, folder: Path, source: Source, before: dict[str, Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, Any]]:
+    from unlabeled.data.apart import apart
     from unlabeled.data.split import split
 
     place = folder / "data"
@@ -108,20 +109,25 @@ def _split(
         pool = np.load(place / "pool.npy", allow_pickle=False)
         return pool, np.load(place / "held_out.npy", allow_pickle=False), before
     parts = split(source, config.data.held_out, config.data.deduplicate, config.loop.seed)
+    pool, near = parts.pool, {}
+    if config.data.apart:
+        pool, count, looked = apart(source, parts.pool, parts.held_out, config.data.exclude)
+        near = {"near_held_out": count, "looked_at": looked}
     place.mkdir(parents=True, exist_ok=True)
-    np.save(place / "pool.npy", parts.pool, allow_pickle=False)
+    np.save(place / "pool.npy", pool, allow_pickle=False)
     np.save(place / "held_out.npy", parts.held_out, allow_pickle=False)
     record = {
         "path": config.data.path,
         "kind": config.data.kind,
         "fingerprint": source.fingerprint,
         "samples": len(source),
-        "pool": len(parts.pool),
+        "pool": len(pool),
         "held_out": len(parts.held_out),
         "duplicates": parts.duplicates,
+        **near,
     }
     write_json(folder / DATA, record)
-    return parts.pool, parts.held_out, record
+    return pool, parts.held_out, record
 
 
 def _prepare_text(

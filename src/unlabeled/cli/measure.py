@@ -78,6 +78,17 @@ Windows = Annotated[
     ),
 ]  # fmt: skip
 
+Time = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Train no further network after this time.")
+]
+
+Transductive = Annotated[
+    bool,
+    typer.Option(
+        "--transductive", help="Keep test samples that were pre-trained on; the report says so."
+    ),
+]
+
 Test = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
@@ -94,13 +105,12 @@ def evaluate(
     draws: Draws = 5,
     quick: Quick = False,
     label_column: LabelColumn = None,
-    time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Train no further network after this time.")
-    ] = None,
+    time: Time = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the draws.")] = 0,
     against: Against = None,
     task: Task = None,
     arms: Arms = None,
+    transductive: Transductive = False,
     reuse: Reuse = None,
     masks: Masks = None,
     windows: Windows = None,
@@ -128,6 +138,7 @@ def evaluate(
         task=task,
         arms=wanted,
         windows=windows,
+        transductive=transductive,
         quick=quick,
         counts=numbers,
         draws=draws,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ def first_copies(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort(order[first]).astype(np.int64)
 
 
-def difference_hash(grey: NDArray[np.uint8]) -> int:
+def difference_hash(grey: NDArray[Any]) -> int:
     """Return the 64 signs of horizontal differences of an 8 x 9 grey image.
 
     Survives resizing, re-encoding and changes of brightness.
@@ -46,35 +48,46 @@ def near_groups(hashes: NDArray[np.uint64], distance: int = 3) -> NDArray[np.int
     if not 0 <= distance <= 3:
         raise ValueError(f"distance={distance} must be 0 to 3")
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    parent = np.arange(len(unique))
-    for shift in (0, 16, 32, 48):
-        words = (unique >> np.uint64(shift)) & np.uint64(0xFFFF)
-        for a, b in _close_pairs(unique, words, distance):
-            _join(parent, int(a), int(b))
-    roots = np.array([_root(parent, i) for i in range(len(unique))], np.int64)
+    words = np.stack([(unique >> np.uint64(s)) & np.uint64(0xFFFF) for s in (0, 16, 32, 48)], 1)
+    found = [np.zeros((0, 2), np.int64)]
+    for column in range(words.shape[1]):
+        pairs = close_pairs(words, column)
+        close = np.bitwise_count(unique[pairs[:, 0]] ^ unique[pairs[:, 1]]) <= distance
+        found.append(pairs[close])
+    roots = linked(len(unique), np.concatenate(found))
     smallest = np.full(len(unique), len(hashes), np.int64)
     np.minimum.at(smallest, roots, first)
     return smallest[roots][inverse]
 
 
-def _close_pairs(
-    hashes: NDArray[np.uint64], words: NDArray[np.uint64], distance: int
-) -> NDArray[np.int64]:
-    """Return pairs (M, 2) that share a word and differ in at most `distance` bits.
+def linked(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each of `count` items the first one that pairs (M, 2) link it to, (N,).
 
-    A word shared by more than 256 hashes is compared with its 256 next neighbours only: such a
-    word says nothing (flat images).
+    >>> linked(5, np.array([[3, 1], [4, 3]])).tolist()
+    [0, 1, 2, 1, 1]
     """
-    order = np.argsort(words, kind="stable")
+    parent = np.arange(count)
+    for a, b in pairs:
+        _join(parent, int(a), int(b))
+    return np.array([_root(parent, i) for i in range(count)], np.int64)
+
+
+def close_pairs(keys: NDArray[np.uint64], column: int) -> NDArray[np.int64]:
+    """Return pairs (M, 2) of rows whose keys (N, W) agree in a column, the smaller row first.
+
+    A key shared by more than 256 rows is compared with its 256 next neighbours only, in order of
+    the other keys: such a key says little (a flat edge of an image, a common phrase).
+    """
+    others = [keys[:, i] for i in range(keys.shape[1]) if i != column]
+    order = np.lexsort((*others, keys[:, column]))
+    words = keys[:, column]
     found = [np.zeros((0, 2), np.int64)]
     for shift in range(1, min(_MAX_SHIFT, len(order) - 1) + 1):
         a, b = order[:-shift], order[shift:]
         same = words[a] == words[b]
         if not same.any():
             break
-        a, b = a[same], b[same]
-        close = np.bitwise_count(hashes[a] ^ hashes[b]) <= distance
-        found.append(np.stack([a[close], b[close]], axis=1))
+        found.append(np.sort(np.stack([a[same], b[same]], axis=1), axis=1))
     return np.concatenate(found)
 
 

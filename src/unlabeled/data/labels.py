@@ -28,7 +28,11 @@ _FILES = ("path", "file", "filename", "file_name", "name")
 _PATHS = (*_FILES, *kinds.ENCODED, "id")
 _LABELS = ("label", "labels", "class", "category", "target", "y")
 _SPLITS = ("split", "fold", "partition", "subset")
-_GROUPS = ("group", "groups", "speaker", "subject", "session", "episode", "patient")
+_OWNERS = ("patient", "speaker", "subject", "video", "episode", "recording", "document", "doc")
+_GROUPS = (
+    "group", "groups", "patient", "speaker", "subject", "participant", "person", "session",
+    "episode", *(f"{name}_id" for name in _OWNERS),
+)  # fmt: skip
 _MEASURED = re.compile(r"-?\d*\.\d+(e-?\d+)?|-\d+")
 _UNKNOWN = frozenset({"", "-1", "none", "null", "nan"})
 

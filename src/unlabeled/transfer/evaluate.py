@@ -68,6 +68,7 @@ def evaluate(
     minutes: float | None = None,
     task: str | None = None,
     reuse: Run | None = None,
+    transductive: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Compare what few labels give with the encoder, without it, and with plain features.
@@ -92,6 +93,7 @@ def evaluate(
         task: ``single``, ``multi``, ``regression`` (``ordinal``) or ``tagging``; None finds it from
             the labels.
         reuse: an evaluated run on the same data; its rows that hold here too are taken over.
+        transductive: whether samples that were pre-trained on may stay in the test part.
         console: where the table is printed; None prints nothing.
 
     Raises:
@@ -108,7 +110,7 @@ def evaluate(
         tag_roster.refuse_public(against)
         laid = _of_words(run, given, *size, arms)
     else:
-        laid = _of_samples(run, given, *size, arms, weights, task)
+        laid = _of_samples(run, given, *size, arms, weights, task, transductive)
     results = _made(run, *laid, draws, seed, quick, minutes, console, reuse)
     return _finished(run, results, time.monotonic() - started, console)
 
@@ -129,12 +131,13 @@ def _of_samples(
     arms: Sequence[str] | None,
     weights: Sequence[public.Public],
     task: str | None,
+    transductive: bool,
 ) -> Laid:
     """Lay out a study of labels of whole samples."""
     most = max(counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
     material = splits.prepare(
         run, *given, per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST,
-        seed=seed, task=task,
+        seed=seed, task=task, transductive=transductive,
     )  # fmt: skip
     found, frozen = roster.readings(run, material, quick, seed)
     chosen = roster.chosen(found, arms) | roster.of_public(weights, material)
@@ -294,6 +297,8 @@ def _results(
         unit_of(material.task),
     )
     judged = verdict.judge(evidence)
+    if material.record.get("transductive"):
+        judged["verdict"] += " Test samples were pre-trained on without labels (transductive)."
     results = {
         "format": schema.FORMAT,
         "metric": study.metric,

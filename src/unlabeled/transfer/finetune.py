@@ -20,7 +20,7 @@ from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.kinds import strings
 from unlabeled.nn import packing
-from unlabeled.transfer import headed, splits, tagging
+from unlabeled.transfer import headed, leaks, splits, tagging
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.readings import Frozen, Trained
@@ -156,6 +156,7 @@ def _material(
     y = part.labels.y
     if not len(y):
         raise DataError(f"No labelled {data.kind} can be read.")
+    part, _ = leaks.together(leaks.look(part))
     mask = splits.validation(part, seed)
     if not mask.any():
         raise UsageError(

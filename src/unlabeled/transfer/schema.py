@@ -82,6 +82,16 @@ class SplitModel(_Strict):
     validation: int = Field(ge=0, description="samples on which choices are made")
     test: int = Field(ge=1, description="samples that scores are counted on")
     seen_in_pretraining: int = Field(ge=0, description="test samples that were pre-trained on")
+    transductive: bool = Field(False, description="whether such samples were let in")
+    dropped_from_test: int = Field(
+        0, ge=0, description="samples left out of the test part since their like was pre-trained on"
+    )
+    near_test: int = Field(
+        0, ge=0, description="labelled samples left out since they look like a test sample"
+    )
+    near_duplicates: int = Field(
+        0, ge=0, description="near-duplicates among labelled samples, kept on one side"
+    )
 
 
 class ConfusionModel(_Strict):

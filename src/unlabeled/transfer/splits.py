@@ -15,10 +15,11 @@ from unlabeled.config import TextConfig
 from unlabeled.data.find import Source
 from unlabeled.data.label_forms import as_task
 from unlabeled.data.labels import Labels, read_labelled
-from unlabeled.data.split import digest
+from unlabeled.data.sketch import Sketches
 from unlabeled.errors import DataError, UsageError
 from unlabeled.kinds import strings
 from unlabeled.modalities.base import Modality
+from unlabeled.transfer import leaks
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.label_curve import hold_out
 
@@ -35,7 +36,7 @@ _WORDS = {
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.2
 MOST_VALIDATION = 1000
-MOST_CHECKED = 200_000
+QUARTER = "a random quarter of each class"
 _VALIDATION = frozenset({"val", "valid", "validation", "dev"})
 
 
@@ -46,14 +47,17 @@ class Part:
     Args:
         source: where they come from.
         labels: their labels.
+        looks: what they look like, where near-duplicates are looked for.
     """
 
     source: Source
     labels: Labels
+    looks: Sketches | None = None
 
     def take(self, rows: NDArray[Any]) -> Part:
         """Return the part at `rows` (positions or a mask)."""
-        return Part(self.source, self.labels.take(rows))
+        looks = None if self.looks is None else self.looks.take(rows)
+        return Part(self.source, self.labels.take(rows), looks)
 
     def __len__(self) -> int:
         """Return how many samples there are."""
@@ -121,6 +125,7 @@ def prepare(
     most_test: int,
     seed: int,
     task: str | None = None,
+    transductive: bool = False,
 ) -> Material:
     """Read the labels and split them.
 
@@ -133,25 +138,31 @@ def prepare(
         most_test: largest number of test samples.
         seed: of the split.
         task: one of `label_forms.FORMS`; None finds it from the labels.
+        transductive: whether test samples may be among those pre-trained on.
 
     Raises:
         UsageError: with the sentence to print.
     """
     notes: list[str] = []
     rest, tested, how = _parts(run, labels, test, label_column, seed, notes, task)
+    mask = leaks.seen(run, tested, pool_indices(run))
+    tested, record = leaks.unseen(tested, mask, transductive, notes, _forced(run, tested, how))
+    rest, dropped = leaks.apart(leaks.groups_of(rest, tested, notes), tested, notes)
+    rest, copies = leaks.together(rest)
+    record |= {"near_duplicates": copies, "near_test": dropped}
     rest, tested = _same_classes(rest, tested, notes)
     mask = validation(rest, seed)
     labelled, checked = rest.take(~mask), rest.take(mask)
     labelled = labelled.take(_cap(labelled.labels.y, per_class, seed))
     if len(tested) > most_test:
         tested = tested.take(hold_out(tested.labels.y, 1.0, most_test, seed + 2))
-    seen = _seen(run, tested)
-    if seen:
-        notes.append(
-            f"{seen:,} of {len(tested):,} test samples were also in the unlabelled data "
-            "(transductive: their content was seen, their labels were not)."
-        )
-    return _read(run, labelled, checked, tested, {"how": how, "seen_in_pretraining": seen}, notes)
+    return _read(run, labelled, checked, tested, {"how": how} | record, notes)
+
+
+def _forced(run: Run, tested: Part, how: str) -> bool:
+    """Say whether no stricter test part can be cut (text: which documents were seen is unknown)."""
+    same = tested.source.fingerprint == run.source().fingerprint
+    return how.startswith(QUARTER) or (same and strings(run.config.data.kind))
 
 
 def _parts(
@@ -171,7 +182,7 @@ def _parts(
             labels, run.source(), table=data.path, column=column, label_column=label_column
         )
     )
-    found = Part(found.source, as_task(found.labels, task))
+    found = leaks.look(Part(found.source, as_task(found.labels, task)))
     if found.labels.task != "single":
         notes.append(_WORDS[found.labels.task])
     if found.labels.skipped:
@@ -190,6 +201,7 @@ def _parts(
         )
         if found.labels.task != "single":
             tested = Part(tested.source, as_task(tested.labels, found.labels.task, found.labels))
+        tested = leaks.look(tested)
         if tested.source.fingerprint == found.source.fingerprint:
             found = found.take(~np.isin(found.labels.indices, tested.labels.indices))
         return found, tested, f"test samples given ({test})"
@@ -204,19 +216,22 @@ def _cut(run: Run, found: Part, seed: int) -> tuple[Part, Part, str]:
     """Set a test part aside: what pre-training never saw where that is enough, else a quarter."""
     y = found.labels.y
     enough = max(200, 10 * len(found.labels.classes))
-    if found.source.fingerprint == run.source().fingerprint and not strings(run.config.data.kind):
-        mask = np.isin(found.labels.indices, run.held_out_indices())
-        whole = found.labels.group is None and len(np.unique(y[~mask])) == len(np.unique(y))
+    if found.source.fingerprint == run.source().fingerprint:
+        mask = ~np.isin(found.labels.indices, pool_indices(run))
+        group = found.labels.group
+        whole = group is None or not np.isin(group[mask], group[~mask]).any()
+        whole = whole and len(np.unique(y[~mask])) == len(np.unique(y))
         if mask.sum() >= enough and whole:
             return found.take(~mask), found.take(mask), "samples held out of pre-training"
+    by = "" if found.labels.group is None else " by group"
+    found, _ = leaks.together(found)
     mask = hold_out(y, TEST_SHARE, len(y), seed + 1, found.labels.group)
     if not mask.any():
         raise UsageError(
             f"{len(y)} labels are too few to set a test part aside: at least 2 of a class are "
             "needed, and 10 or more make sense. Label more samples, or give --test FILE."
         )
-    by = "" if found.labels.group is None else " by group"
-    return found.take(~mask), found.take(mask), f"a random quarter of each class{by}"
+    return found.take(~mask), found.take(mask), QUARTER + by
 
 
 def _same_classes(rest: Part, tested: Part, notes: list[str]) -> tuple[Part, Part]:
@@ -258,23 +273,12 @@ def _cap(y: NDArray[np.int64], per_class: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(kept))
 
 
-def _seen(run: Run, tested: Part) -> int:
-    """Count test samples whose content is also in the pre-training pool."""
-    source = run.source()
-    pool = pool_indices(run)
-    if len(pool) > MOST_CHECKED:
-        pool = pool[:: -(-len(pool) // MOST_CHECKED)]
-    if tested.source.fingerprint == source.fingerprint:
-        return int(np.isin(tested.labels.indices, pool_indices(run)).sum())
-    wanted = {digest(tested.source, int(i)) for i in tested.labels.indices}
-    return len(wanted & {digest(source, int(i)) for i in pool})
-
-
 def pool_indices(run: Run) -> NDArray[np.int64]:
-    """Return which samples of the source were pre-trained on (text: all, rows are not samples)."""
-    if not strings(run.config.data.kind):
+    """Return which samples of the source were pre-trained on (text of older runs: all)."""
+    try:
         return run.pool_indices()
-    return np.arange(len(run.source()))
+    except FileNotFoundError:
+        return np.arange(len(run.source()))
 
 
 def document_length(run: Run) -> int:
