@@ -19,6 +19,8 @@ EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "audio": ("soundfile", "soxr"),
     "robots": ("h5py",),
+    "simulation": ("gymnasium", "mujoco"),
+    "tiff": ("tifffile",),
 }
 _CORE = ("torch", "torchvision", "timm", "transformers", "datasets", "safetensors", "scikit-learn")
 _FREE_GB = 5.0

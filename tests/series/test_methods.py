@@ -80,8 +80,20 @@ def test_changes_that_are_asked_for_are_those_of_the_log(log_folder: Path, data:
             torch.testing.assert_close(wanted[row, i] * seen, change * seen)
 
 
-def test_hidden_steps_do_not_reach_the_code(log_folder: Path, data: Prepared) -> None:
+def test_almost_whole_episodes_are_among_those_that_are_learned_from(
+    log_folder: Path, data: Prepared
+) -> None:
+    """Features are read of whole episodes: a network that never saw one made them all alike."""
     method = dynamics(log_folder, data)
+    x = data.watched[:1].expand(300, -1, -1)
+    length = int((x[0, :, 3:].amax(-1) > 0).sum())
+    start, stop = method.hidden(x, torch.arange(300))
+    assert (stop - start).min() == 2
+    assert (stop - start).max() >= 0.7 * length
+
+
+def test_hidden_steps_do_not_reach_the_code(log_folder: Path, data: Prepared) -> None:
+    method = dynamics(log_folder, data, least=0.25)
     x = data.watched[:4]
     start, stop = method.hidden(x, torch.arange(4))
     length = (x[..., 3:].amax(-1) > 0).sum(1)

@@ -2,7 +2,7 @@
 
 With few labels, moving fewer weights may forget less of what pre-training found. Which way is
 best depends on the encoder, the data and the number of labels, so it is chosen on the validation
-part, as the rate is. What was found with few labels is in docs/log.md, 2026-11-25.
+part, as the rate is.
 
 - ``all``: every weight, the first layers more slowly.
 - ``last``: the last third of the blocks; what lies before stays.
