@@ -13,19 +13,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from unlabeled.errors import ConfigError, UsageError, nearest
+from unlabeled.modality_config import MODALITIES as MODALITIES
+from unlabeled.modality_config import AudioConfig as AudioConfig
+from unlabeled.modality_config import Frozen
+from unlabeled.modality_config import ImageConfig as ImageConfig
+from unlabeled.modality_config import SeriesConfig as SeriesConfig
+from unlabeled.modality_config import TextConfig as TextConfig
 
 FORMAT = 1
 """Version of the run folder and of its files; raised when their meaning changes."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataConfig(_Frozen):
+class DataConfig(Frozen):
     """Which samples are pre-trained on."""
 
     path: str = Field(description="folder, file (parquet, csv, jsonl, txt list) or hf://dataset")
@@ -41,11 +43,26 @@ class DataConfig(_Frozen):
     window: int | None = Field(
         None, ge=8, description="steps above which an episode is cut into several samples (series)"
     )
+    near_duplicates: float | None = Field(
+        None, ge=0.5, le=1,
+        description="share of common phrases from which a later text is dropped, such as 0.8",
+    )  # fmt: skip
+    languages: tuple[str, ...] = Field(
+        (), description="languages that are kept (text), such as en or [en, de]; all if absent"
+    )
+    quality: Literal["any", "gopher"] = Field(
+        "any", description="drop what is no running text, by Gopher's rules for web pages"
+    )
     mix: dict[str, float] = Field(
         {},
         description="other text to train on beside this, such as general text against forgetting: "
         "each path with its share of the rows; a path alone has a share of 0.2",
     )
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _one_language(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("mix", mode="before")
     @classmethod
@@ -60,103 +77,7 @@ class DataConfig(_Frozen):
         return value
 
 
-class ImageConfig(_Frozen):
-    """How images are read."""
-
-    size: int = Field(32, ge=8, le=1024, description="edge of the encoder's input in pixels")
-    channels: int = Field(3, ge=1, le=64, description="1 grey, 3 colour")
-    mean: tuple[float, ...] = Field((0.5,), description="per channel, values in [0, 1]")
-    std: tuple[float, ...] = Field((0.5,), description="per channel, > 0")
-    max_pixels: int = Field(50_000_000, ge=1, description="larger images are refused")
-    low: tuple[float, ...] = Field(
-        (), description="stored value that becomes 0, one or one a channel; none for 8-bit images"
-    )
-    high: tuple[float, ...] = Field(
-        (), description="stored value that becomes 1; what lies above is not clipped"
-    )
-    pages: Literal["first", "channels"] = Field("first", description="of a TIFF: which are read")
-    jitter: Literal["colour", "values"] = Field(
-        "colour",
-        description="brightness, contrast, saturation, hue; or gains where there is no colour",
-    )
-    flip: bool = Field(True, description="whether mirrored images mean the same")
-    turn: bool = Field(False, description="whether images turned by quarters mean the same")
-    blur: bool = Field(True, description="whether blurring is used (off for small images)")
-
-    @field_validator("high")
-    @classmethod
-    def _above(cls, high: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-        low, channels = info.data.get("low", ()), info.data.get("channels", 3)
-        fits = len(high) == len(low) and len(high) in (0, 1, channels)
-        if not fits or any(a >= b for a, b in zip(low, high, strict=True)):
-            raise ValueError(
-                "as many values as modality.low: none, one or one a channel, each above it"
-            )
-        return high
-
-
-class TextConfig(_Frozen):
-    """How text is read."""
-
-    tokenizer: str = Field(
-        "bpe", description="bpe, wordpiece, char, byte, or a folder with a tokenizer"
-    )
-    vocab_size: int = Field(8192, ge=2, le=1_000_000, description="entries, special ones included")
-    length: int = Field(128, ge=8, le=65536, description="tokens in a row")
-    split: Literal["document", "tail"] = Field(
-        "document", description="hold out whole documents, or the tail of the text"
-    )
-    edge: Literal["before", "after", "both"] = Field(
-        "before", description="where a trained bpe, char or byte tokenizer marks a document"
-    )
-    sentinels: int = Field(
-        0, ge=0, le=1000, description="special tokens <extra_id_0>, ... for hidden spans (t5)"
-    )
-    infill: bool = Field(False, description="special tokens for filling in the middle (gpt)")
-    extend: int = Field(
-        0, ge=0, le=100_000, description="entries that a tokenizer given by a folder learns anew"
-    )
-    windows: int = Field(
-        16, ge=1, le=4096, description="rows of a document that its feature is the mean over"
-    )
-
-
-class AudioConfig(_Frozen):
-    """How recordings are read."""
-
-    form: Literal["frames", "spectrogram", "wave"] = Field(
-        "frames", description="log-mel frames, a square log-mel image, or samples"
-    )
-    rate: int = Field(16000, ge=1000, le=192_000, description="samples a second, resampled to")
-    channel: int | None = Field(None, ge=0, description="which is heard; all are mixed if absent")
-    seconds: float = Field(1.0, gt=0, le=120, description="length of what an encoder sees")
-    shortest: float = Field(0.05, ge=0, description="shorter recordings are refused, in seconds")
-    mels: int = Field(80, ge=8, le=256, description="bands of a log-mel frame")
-    scale: Literal["kaldi", "slaney"] = Field("kaldi", description="Kaldi's bands or librosa's")
-    mean: float = Field(-4.27, ge=-50, le=50, description="of log-mel values over all recordings")
-    std: float = Field(4.57, gt=0, description="of the same; values are divided by twice of it")
-
-
-class SeriesConfig(_Frozen):
-    """How logs are read."""
-
-    observations: tuple[str, ...] = Field((), description="columns of what was measured")
-    actions: tuple[str, ...] = Field((), description="columns of what was done")
-    mean: tuple[float, ...] = Field((), description="of each column, observations first")
-    std: tuple[float, ...] = Field(
-        (), description="of each column, > 0; 1 for one that is constant"
-    )
-    change: tuple[float, ...] = Field(
-        (), description="deviation of each column's change from step to step, > 0"
-    )
-    length: int = Field(256, ge=4, le=65536, description="steps that an encoder sees")
-    shortest: int = Field(8, ge=2, description="shorter samples are refused, in steps")
-    missing: float = Field(
-        0.5, ge=0, lt=1, description="share of missing numbers above which a sample is refused"
-    )
-
-
-class EncoderConfig(_Frozen):
+class EncoderConfig(Frozen):
     """Which network is trained."""
 
     name: str = Field(description="timm:NAME or hf:FAMILY-SIZE, such as hf:bert-mini")
@@ -180,7 +101,7 @@ class EncoderConfig(_Frozen):
     )
 
 
-class OptimConfig(_Frozen):
+class OptimConfig(Frozen):
     """How parameters are moved."""
 
     name: Literal["adamw", "sgd", "lars", "muon"] = Field("adamw", description="optimiser")
@@ -205,7 +126,7 @@ class OptimConfig(_Frozen):
     hold: float = Field(0.0, ge=0, le=1, description="share of the run: the encoder stays")
 
 
-class LoopConfig(_Frozen):
+class LoopConfig(Frozen):
     """How long, how wide and how exactly the run goes."""
 
     steps: int = Field(1000, ge=1, description="optimiser steps")
@@ -225,7 +146,7 @@ class LoopConfig(_Frozen):
     stop_on_collapse: bool = Field(True, description="stop when features collapse")
 
 
-class RunConfig(_Frozen):
+class RunConfig(Frozen):
     """Everything that a run depends on."""
 
     format: Literal[1] = 1
@@ -236,14 +157,6 @@ class RunConfig(_Frozen):
     optim: OptimConfig = OptimConfig()
     loop: LoopConfig = LoopConfig()
 
-
-MODALITIES: Mapping[str, type[BaseModel]] = {
-    "image": ImageConfig,
-    "text": TextConfig,
-    "audio": AudioConfig,
-    "series": SeriesConfig,
-}
-"""Options of the section ``modality``, by kind of data."""
 
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "data": DataConfig,

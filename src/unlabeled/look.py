@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled.data.compressed import is_packed
 from unlabeled.data.find import Source
 from unlabeled.errors import DataError
 from unlabeled.kinds import part
@@ -64,6 +65,10 @@ def look(source: Source) -> Look:
     return found
 
 
+USUAL_RATIO = 3
+"""How many times its size packed text usually unpacks to."""
+
+
 def documents(source: Source, places: list[int]) -> Look:
     """Weigh documents.
 
@@ -92,7 +97,8 @@ def _weigh(source: Source, place: int) -> int:
     stream = getattr(source, "stream", None)
     if stream is not None:
         with stream(place) as file:
-            return int(os.fstat(file.fileno()).st_size)
+            size = int(os.fstat(file.fileno()).st_size)
+            return size * USUAL_RATIO if is_packed(source.name(place)) else size
     text: Any = source.payload(place)
     return len(text.encode("utf-8", "replace") if isinstance(text, str) else text)
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlabeled import device
-from unlabeled.config import RunConfig, TextConfig
+from unlabeled.config import DataConfig, RunConfig, TextConfig
 from unlabeled.data.find import Source, find, of_config
 from unlabeled.data.loader import Samples, plain_batch
 from unlabeled.data.read import Pool
+from unlabeled.data.survey import Wanted
 from unlabeled.errors import ConfigError, DataError
 from unlabeled.journal import read_json, write_json
 from unlabeled.modalities.base import Modality
@@ -72,11 +73,13 @@ def _prepare(config: RunConfig, folder: Path) -> Prepared:
 def _prepare_items(
     config: RunConfig, folder: Path, source: Source, before: dict[str, Any]
 ) -> Prepared:
-    if config.data.mix:
-        raise ConfigError(
-            f"data.mix={dict(config.data.mix)} is for text, and {config.data.path} holds "
-            f"{config.data.kind}. Leave it out; put the files into one folder instead."
-        )
+    for name in ("mix", "near_duplicates", "languages", "quality"):
+        value = getattr(config.data, name)
+        if value != DataConfig.model_fields[name].default:
+            raise ConfigError(
+                f"data.{name}={value!r} is for text, and {config.data.path} holds "
+                f"{config.data.kind}. Leave it out."
+            )
     modality = build_modality(config, folder)
     pool, held_out, record = _split(config, folder, source, before)
     quarantine = folder / "quarantine.jsonl"
@@ -143,7 +146,7 @@ def _prepare_text(
         config.loop.seed,
         config.data.held_out,
         config.data.bad_budget,
-        config.data.deduplicate,
+        _wanted(config.data),
         [(find(path, config.data.kind), share) for path, share in config.data.mix.items()],
     )
     record = before or {
@@ -164,6 +167,11 @@ def _prepare_text(
     watched = plain_batch(watching, modality, list(range(len(watching))))
     unigram = statistics.get("unigram_entropy")
     return Prepared(samples, modality, watched, unigram, record)
+
+
+def _wanted(data: DataConfig) -> Wanted:
+    """Return which documents a configuration asks for."""
+    return Wanted(data.deduplicate, data.near_duplicates, data.languages, data.quality == "gopher")
 
 
 def _enough(count: int, config: RunConfig, source: Source) -> None:

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from unlabeled import config
+from unlabeled import config, modality_config
 
 SECTIONS = [
     config.DataConfig,
@@ -49,7 +49,8 @@ def test_all_sections_are_tested():
     own = {
         value
         for value in vars(config).values()
-        if isinstance(value, type) and value.__module__ == config.__name__
+        if isinstance(value, type)
+        and value.__module__ in (config.__name__, modality_config.__name__)
     }
     named = {c for c in own if c.__name__.endswith("Config")} - {config.RunConfig}
     assert named == set(SECTIONS)

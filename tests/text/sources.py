@@ -71,7 +71,7 @@ def prepared(
         tokenizer=tokenizer, vocab_size=options.pop("vocab_size", 320),
         length=options.pop("length", 32), split=options.pop("split", "document"),
     )  # fmt: skip
-    special = {k: options.pop(k) for k in ("edge", "sentinels", "infill") if k in options}
+    special = {k: options.pop(k) for k in ("edge", "sentinels", "infill", "digits") if k in options}
     config = config.model_copy(update=special)
     held_out = options.pop("held_out", 0.2)
     source = Memory(stories() if documents is None else documents)

@@ -102,7 +102,7 @@ def test_tail_of_several_documents_loses_nothing() -> None:
     assert text == "".join(documents)
 
 
-@pytest.mark.parametrize("kind", ["bpe", "byte", "char", "wordpiece"])
+@pytest.mark.parametrize("kind", ["bpe", "byte", "char", "wordpiece", "unigram"])
 def test_tokenizer_opens_without_us_and_is_exact(tmp_path: Path, kind: str) -> None:
     documents = [f"{x} Ünïcode\n\ttabs  and 日本" for x in stories(40)]
     rows, _, text, found = prepared(tmp_path, kind, documents)
@@ -119,6 +119,21 @@ def test_tokenizer_opens_without_us_and_is_exact(tmp_path: Path, kind: str) -> N
         ]
         assert set(documents_back) <= set(documents)
         assert rows.info["unknown"] == 0
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
+def test_numbers_are_cut_into_groups_of_digits(tmp_path: Path, kind: str) -> None:
+    documents = [f"in 20{n:02} it cost 123456 and 123456" for n in range(40)]
+    for digits in (0, 2):
+        _, _, text, _ = prepared(tmp_path / str(digits), kind, documents, digits=digits)
+        ids = text.encode(["123456"])[0]
+        pieces = [text.decode([number]).strip() for number in ids]
+        assert "".join(pieces) == "123456"
+        longest = max(map(len, pieces))
+        if digits:
+            assert longest <= 2
+        elif kind != "unigram":  # whose likeliest cut may be short ones
+            assert longest > 2
 
 
 def test_names_of_special_tokens_in_text_are_text(bpe: Any, wordpiece: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from unlabeled.config import DataConfig
 from unlabeled.data import logs
+from unlabeled.data.compressed import is_packed, suffix_of
 from unlabeled.data.folder import Files, Scan, files_of, listed, one_file, printable, scan
 from unlabeled.data.table import read_hub, read_tables
 from unlabeled.errors import UsageError, nearest
@@ -109,7 +110,9 @@ def _missing(path: str, error: OSError | ValueError) -> str:
 def _find_in_file(
     path: str, where: bytes, kind: str | None, column: str | None, window: int | None
 ) -> Source:
-    suffix = os.path.splitext(path)[1].lower()
+    suffix = suffix_of(path)
+    if suffix == ".parquet" and is_packed(path):
+        raise UsageError(f"{_shown(path)} is packed twice: unpack it to a parquet file.")
     if suffix in TABLE and (kind == "series" or (not kind and not column and logs.is_log(where))):
         return logs.open_logs(*_parted(where), window)
     if suffix in TABLE:
@@ -165,9 +168,9 @@ def _find_in_folder(
         tables = [os.path.join(where, name) for name in found.names["table"]]
         if kind == "series" or (kind is None and column is None and logs.is_log(tables[0])):
             return logs.in_folder(where, found, window)
-        suffixes = Counter(os.path.splitext(name)[1] for name in tables)
+        suffixes = Counter(suffix_of(name) for name in tables)
         if len(suffixes) > 1:
-            endings = ", ".join(printable(s) for s in sorted(suffixes))
+            endings = ", ".join(printable(os.fsencode(s)) for s in sorted(suffixes))
             raise UsageError(f"{_shown(path)} mixes tables ({endings}). Give one file.")
         return read_tables(tables, kind, column, found.skipped)
     chosen = kind or max(KINDS, key=lambda name: counts[name])

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled.data.compressed import is_packed, suffix_of, unpacked
 from unlabeled.errors import DataError, UsageError
 from unlabeled.kinds import KINDS, TABLE, strings
 from unlabeled.modalities.decode import decode, stream
@@ -142,6 +143,8 @@ class Files:
         Raises:
             DataError: with the reason.
         """
+        if is_packed(self.names[index]):
+            return "".join(self.pieces(index))
         data = read_regular(self.path(index), self.follow)
         return decode(data) if strings(self.kind) else data
 
@@ -151,7 +154,8 @@ class Files:
         Raises:
             DataError: with the reason.
         """
-        return open_regular(self.path(index), self.follow)
+        path = self.path(index)
+        return unpacked(open_regular(path, self.follow), path)
 
     def pieces(self, index: int) -> Iterator[str]:
         """Yield the text of a document of any size in pieces.
@@ -177,7 +181,11 @@ class Scan:
 
 
 def _suffix(name: bytes) -> str:
-    return os.path.splitext(name)[1].lower().decode("utf-8", "replace")
+    """Return the ending; of text and tables that are packed, that of what is in them."""
+    inner = suffix_of(name)
+    if is_packed(name) and _KIND_OF.get(inner) not in ("text", "table"):
+        return os.path.splitext(name)[1].lower().decode("utf-8", "replace")
+    return inner
 
 
 _KIND_OF = {

@@ -7,12 +7,13 @@ import io
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.data.columns import EXAMPLES, Column
+from unlabeled.data.compressed import is_packed, unpacked
 from unlabeled.data.folder import MAX_BYTES, open_regular
 from unlabeled.errors import DataError
 
@@ -24,8 +25,9 @@ class LinesPart:
         self.path, self.column, self.delimiter = path, column, delimiter
         self._starts = starts
         self._position = 0
+        self._packed: BinaryIO | None = None
         if delimiter is not None:
-            with open_regular(path, follow=True) as file:
+            with opened(path) as file:
                 header = next(_csv_rows(file, delimiter))[1]
             self._position = header.index(column)
 
@@ -38,9 +40,7 @@ class LinesPart:
         start, stop = int(self._starts[row]), int(self._starts[row + 1])
         if stop - start > MAX_BYTES:
             raise DataError(f"its row has {stop - start:,} bytes; the limit is {MAX_BYTES:,}")
-        with open_regular(self.path, follow=True) as file:
-            file.seek(start)
-            line = file.read(stop - start)
+        line = self._bytes(start, stop - start)
         if self.delimiter is None:
             return _json_cell(line, self.column)
         for _, cells in _csv_rows(io.BytesIO(line), self.delimiter):
@@ -48,6 +48,29 @@ class LinesPart:
                 raise DataError(f"its row has {len(cells)} cells")
             return cells[self._position]
         raise DataError("its row is empty")
+
+    def _bytes(self, start: int, size: int) -> bytes:
+        """Read a part of the file; a packed one stays open, for rows are mostly asked in order."""
+        if not is_packed(self.path):
+            with opened(self.path) as file:
+                file.seek(start)
+                return file.read(size)
+        self._packed = self._packed or opened(self.path)
+        self._packed.seek(start)
+        return self._packed.read(size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave an open file behind: another process opens its own."""
+        return {**self.__dict__, "_packed": None}
+
+
+def opened(path: bytes) -> BinaryIO:
+    """Open a table of lines, packed or not.
+
+    Raises:
+        DataError: with the reason.
+    """
+    return unpacked(open_regular(path, follow=True), path)
 
 
 def _json_cell(line: bytes, column: str) -> Any:
@@ -78,7 +101,7 @@ def _csv_rows(file: Any, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 def csv_index(path: bytes) -> tuple[NDArray[np.int64], str, list[Column]]:
     """Return the offsets of the rows, the delimiter and the columns."""
-    with open_regular(path, follow=True) as file:
+    with opened(path) as file:
         head = file.readline(1 << 20).decode("utf-8", "replace")
         delimiter = max(",\t;", key=head.count)
         file.seek(0)
@@ -104,7 +127,7 @@ def jsonl_index(path: bytes) -> tuple[NDArray[np.int64], None, list[Column]]:
     """Return the offsets of the lines and the columns; blank lines belong to the one before."""
     starts: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
     offset = 0
-    with open_regular(path, follow=True) as file:
+    with opened(path) as file:
         examples = [line for line in itertools.islice(file, EXAMPLES) if line.strip()]
         file.seek(0)
         while chunk := file.read(1 << 24):

@@ -1,4 +1,4 @@
-"""Looking once at every document: which are empty, unreadable or seen before, and how long.
+"""Looking at every document: which are empty, unreadable, unwanted or seen before, and how long.
 
 Documents are read in pieces, so that neither one huge line nor a million empty ones need memory.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,29 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled.data import quality
+from unlabeled.data.near import Signatures, near_copies
 from unlabeled.errors import DataError
 from unlabeled.modalities.decode import Damage, clean, decode, pieces, refuse
 
-GOOD, EMPTY, BAD, COPY = range(4)
+GOOD, EMPTY, BAD, COPY, NEAR, FILTERED = range(6)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which documents are used.
+
+    Args:
+        deduplicate: later copies of a text are left out.
+        near: share of common phrases from which a later text is a near copy; None keeps them.
+        languages: ISO 639-1 codes of what is kept; empty keeps all.
+        quality: whether what is no running text is left out.
+    """
+
+    deduplicate: bool = True
+    near: float | None = None
+    languages: tuple[str, ...] = ()
+    quality: bool = False
 
 
 class Documents(Protocol):
@@ -72,6 +92,7 @@ class Survey:
     num_bytes: NDArray[np.int64]
     replaced: int = 0
     bad: list[dict[str, Any]] = field(default_factory=list)
+    filtered: Counter[str] = field(default_factory=Counter)
 
     @property
     def good(self) -> NDArray[np.int64]:
@@ -83,8 +104,9 @@ class Survey:
         return int((self.state == state).sum())
 
 
-def survey(source: Documents, deduplicate: bool = True) -> Survey:
-    """Read every document once; later copies of a text are marked as such."""
+def survey(source: Documents, wanted: Wanted | None = None) -> Survey:
+    """Read every document once, and mark which are not used and why."""
+    wanted = wanted or Wanted()
     count = len(source)
     found = Survey(
         np.zeros(count, np.int8),
@@ -94,12 +116,42 @@ def survey(source: Documents, deduplicate: bool = True) -> Survey:
     )
     for index in range(count):
         _look(source, index, found)
-    if deduplicate:
+        if found.state[index] == GOOD and (wanted.languages or wanted.quality):
+            _filter(source, index, found, wanted)
+    if wanted.deduplicate:
         good = found.good
         first = np.zeros(len(good), bool)
         first[np.unique(found.digest[good], return_index=True)[1]] = True
         found.state[good[~first]] = COPY
+    if wanted.near is not None:
+        _mark_near(source, found, wanted.near)
     return found
+
+
+def _filter(source: Documents, index: int, found: Survey, wanted: Wanted) -> None:
+    """Leave out a document that is no running text, or in another language."""
+    head = ""
+    for piece in read(source, index):
+        head += piece
+        if len(head) >= quality.HEAD:
+            break
+    reason = quality.fault(head[: quality.HEAD]) if wanted.quality else None
+    if reason is None and wanted.languages:
+        spoken = quality.language(head)
+        reason = None if spoken in wanted.languages else f"language {spoken}"
+    if reason is not None:
+        found.state[index] = FILTERED
+        found.filtered[reason] += 1
+
+
+def _mark_near(source: Documents, found: Survey, threshold: float) -> None:
+    """Mark documents that are nearly an earlier one."""
+    signatures, good = Signatures(), found.good
+    for index in good.tolist():
+        signatures.add(read(source, index))
+    if len(good):
+        near = near_copies(np.stack(signatures.rows), threshold)
+        found.state[good[near]] = NEAR
 
 
 def _look(source: Documents, index: int, found: Survey) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.data.columns import EXAMPLES, Column, choose, item
+from unlabeled.data.compressed import suffix_of
 from unlabeled.data.folder import open_regular, printable
 from unlabeled.data.lines import LinesPart, csv_index, jsonl_index
 from unlabeled.data.parquet import ParquetPart, arrow_columns, parquet_columns
@@ -106,7 +107,7 @@ def _index(path: bytes) -> tuple[Any, list[Column]]:
     try:
         if path.lower().endswith(b".parquet"):
             return None, parquet_columns(path)
-        is_json = path.lower().endswith((b".jsonl", b".ndjson"))
+        is_json = suffix_of(path) in (".jsonl", ".ndjson")
         starts, delimiter, columns = jsonl_index(path) if is_json else csv_index(path)
     except (OSError, ValueError, csv.Error, DataError) as error:
         raise UsageError(f"{where} cannot be read as a table ({error}).") from None

@@ -22,7 +22,19 @@ from numpy.typing import NDArray
 
 from unlabeled.config import TextConfig
 from unlabeled.data.mix import MixedRows
-from unlabeled.data.survey import BAD, COPY, EMPTY, Documents, Survey, quarantine, read, survey
+from unlabeled.data.survey import (
+    BAD,
+    COPY,
+    EMPTY,
+    FILTERED,
+    NEAR,
+    Documents,
+    Survey,
+    Wanted,
+    quarantine,
+    read,
+    survey,
+)
 from unlabeled.data.tokens import TokenRows, checksum
 from unlabeled.data.tokenwriter import KEPT_BYTES, write_tokens
 from unlabeled.errors import ConfigError, DataError
@@ -131,13 +143,19 @@ def _tokenizer(
         texts = chain.from_iterable(chain(*parts.values()))
     opens = len(parts["train"].documents) >= FEW_DOCUMENTS
     trained = tokenizers.train(
-        config.tokenizer, texts, config.vocab_size, config.length, opens, config.edge, extra
-    )
+        config.tokenizer, texts, config.vocab_size, config.length, opens, config.edge, extra,
+        config.digits,
+    )  # fmt: skip
     trained.save_pretrained(str(folder))
 
 
 def _asked(
-    source: Documents, config: TextConfig, seed: int, held_out: float, mix: Sequence[Documents]
+    source: Documents,
+    config: TextConfig,
+    seed: int,
+    held_out: float,
+    mix: Sequence[Documents],
+    wanted: Wanted,
 ) -> str:
     """Return a hash of everything that the token files depend on."""
     text = config.model_dump()
@@ -152,6 +170,7 @@ def _asked(
         "text": text,
         "seed": seed,
         "held_out": held_out,
+        **({"wanted": vars(wanted)} if wanted != Wanted(wanted.deduplicate) else {}),
         **({"mix": [other.fingerprint for other in mix]} if mix else {}),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
@@ -164,7 +183,7 @@ def prepare_text(
     seed: int,
     held_out: float,
     bad_budget: float = 1.0,
-    deduplicate: bool = True,
+    wanted: Wanted | None = None,
     mix: Sequence[tuple[Documents, float]] = (),
 ) -> tuple[TokenRows | MixedRows, TokenRows, Text, dict[str, Any]]:
     """Make, or find again, the tokenizer and the token rows of a run.
@@ -180,7 +199,7 @@ def prepare_text(
         seed: of the shift of the training rows.
         held_out: share of the documents (of the characters, for a tail) kept out.
         bad_budget: share of unreadable documents above which this fails.
-        deduplicate: whether later copies of a document are dropped.
+        wanted: which documents are used; all but exact copies by default.
         mix: other documents to train on beside, with their shares of the training rows.
 
     Returns:
@@ -192,12 +211,13 @@ def prepare_text(
     folder = Path(folder)
     stamp = folder / "tokens" / "prepared.json"
     others = [documents for documents, _ in mix]
-    asked = _asked(source, config, seed, held_out, others)
+    wanted = wanted or Wanted()
+    asked = _asked(source, config, seed, held_out, others, wanted)
     if not stamp.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        found = survey(source, deduplicate)
+        found = survey(source, wanted)
         quarantine(found, folder, bad_budget)
-        _prepare(source, found, config, folder, held_out, asked, others)
+        _prepare(source, found, config, folder, held_out, asked, others, wanted)
     statistics = json.loads(stamp.read_text("utf-8"))
     if statistics.pop("asked") != asked:
         raise DataError(
@@ -252,18 +272,20 @@ def _prepare(
     held_out: float,
     asked: str,
     others: Sequence[Documents],
+    wanted: Wanted,
 ) -> None:
     """Write tokenizer, tokens and, last, the stamp that says that they are complete."""
     if not len(found.good):
         raise DataError(
-            f"There is no text: {found.count(EMPTY)} documents are empty and {found.count(BAD)} "
-            "are unreadable."
+            f"There is no text: {found.count(EMPTY)} documents are empty, {found.count(BAD)} are "
+            f"unreadable and {found.count(FILTERED)} were left out by filters"
+            f"{_most(found)}. Give other data, or loosen data.quality and data.languages."
         )
     parts, split = divide(source, found, config.split, held_out)
     texts = _sampled(parts["train"], found)
     copies = found.count(COPY)
     for number, other in enumerate(others):
-        seen, beside = _beside(other, found, config, held_out)
+        seen, beside = _beside(other, found, config, held_out, wanted)
         copies += seen.count(COPY)
         texts = chain(texts, _sampled(beside["train"], seen))
         parts |= {f"mix{number}-{name}": part for name, part in beside.items()}
@@ -282,6 +304,9 @@ def _prepare(
         "documents": {name: len(part.documents) for name, part in parts.items()},
         "empty": found.count(EMPTY),
         "duplicates": copies,
+        "near_duplicates": found.count(NEAR),
+        "filtered": sum(found.filtered.values()),
+        "filters": dict(found.filtered.most_common()),
         "quarantined": found.count(BAD),
         "replaced": found.replaced,
         "vocab_size": text.vocab_size,
@@ -296,15 +321,20 @@ def _prepare(
     os.replace(stamp.with_suffix(".part"), stamp)
 
 
+def _most(found: Survey) -> str:
+    """Say why most documents were left out."""
+    return "".join(f" (most: {reason})" for reason, _ in found.filtered.most_common(1))
+
+
 def _beside(
-    other: Documents, found: Survey, config: TextConfig, held_out: float
+    other: Documents, found: Survey, config: TextConfig, held_out: float, wanted: Wanted
 ) -> tuple[Survey, dict[str, Part]]:
     """Survey and divide a text of data.mix; what the main text holds too is a copy of it.
 
     Raises:
         DataError: nothing is left of it.
     """
-    seen = survey(other)
+    seen = survey(other, wanted)
     good = seen.good
     seen.state[good[np.isin(seen.digest[good], found.digest[found.good])]] = COPY
     if not len(seen.good):

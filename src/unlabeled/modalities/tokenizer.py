@@ -1,8 +1,9 @@
 """Training a tokenizer on the data, saved as a folder that `AutoTokenizer` opens.
 
-Byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2), WordPiece (BERT),
-characters, bytes. Whatever the kind, every document begins with one special token, so that its
-first word can be predicted, and ends with one, so that a generator learns to stop.
+Byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2), WordPiece (BERT), a
+unigram model of bytes (Kudo 2018, arXiv:1804.10959), characters, bytes. Whatever the kind, every
+document begins with one special token, so that its first word can be predicted, and ends with one,
+so that a generator learns to stop.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from unlabeled.errors import ConfigError, UsageError, nearest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-KINDS = ("bpe", "wordpiece", "char", "byte")
+KINDS = ("bpe", "wordpiece", "unigram", "char", "byte")
 
 EDGE, PAD, MASK, UNKNOWN = "<|endoftext|>", "<|pad|>", "<|mask|>", "<|unknown|>"
 BERT = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
@@ -45,6 +46,7 @@ def train(
     opens: bool = True,
     edge: str = "before",
     extra: Sequence[str] = (),
+    digits: int = 0,
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer.
 
@@ -57,17 +59,23 @@ def train(
             so few documents that its meaning cannot be learned.
         edge: whether that is before, after or on both sides (WordPiece: always both).
         extra: further special tokens, part of `vocab_size`.
+        digits: most digits in a token of those that are trained; 0 is any number.
 
     Raises:
         ConfigError: a vocabulary too small for the kind.
     """
-    makers = {"bpe": _bpe, "byte": _byte, "char": _char, "wordpiece": _wordpiece}
-    if kind not in makers:
+    trained = {"bpe": _bpe, "wordpiece": _wordpiece, "unigram": _unigram}
+    makers = {"byte": _byte, "char": _char}
+    if kind not in KINDS:
         raise UsageError(
             f"modality.tokenizer={kind!r} is neither one of {', '.join(KINDS)} nor a folder with "
             f"a tokenizer.{nearest(kind, KINDS)}"
         )
-    tokenizer = makers[kind](texts, vocab_size - len(extra))
+    entries = vocab_size - len(extra)
+    if kind in trained:
+        tokenizer = trained[kind](texts, entries, digits)
+    else:
+        tokenizer = makers[kind](texts, entries)
     tokenizer.add_special_tokens(list(extra))
     names = BERT if kind == "wordpiece" else {"pad": PAD, "mask": MASK, "bos": EDGE, "eos": EDGE}
     if kind == "char":
@@ -119,12 +127,39 @@ def _check_size(kind: str, vocab_size: int, least: int) -> None:
         )
 
 
-def _bpe(texts: Iterable[str], vocab_size: int) -> Any:
+def _apart(digits: int, then: Any) -> Any:
+    """Return a rule that cuts numbers into groups of digits, from the left, before another rule."""
+    if not digits:
+        return then
+    from tokenizers import Regex, pre_tokenizers
+
+    groups = pre_tokenizers.Split(Regex(f"\\p{{N}}{{1,{digits}}}"), "isolated")
+    return pre_tokenizers.Sequence([groups, then])
+
+
+def _unigram(texts: Iterable[str], vocab_size: int, digits: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    _check_size("unigram", vocab_size, 256 + 3)
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = _apart(digits, pre_tokenizers.ByteLevel(add_prefix_space=False))
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[EDGE, PAD, MASK],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _bpe(texts: Iterable[str], vocab_size: int, digits: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     _check_size("bpe", vocab_size, 256 + 3)
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = _apart(digits, pre_tokenizers.ByteLevel(add_prefix_space=False))
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -167,13 +202,13 @@ def _char(texts: Iterable[str], vocab_size: int) -> Any:
     return tokenizer
 
 
-def _wordpiece(texts: Iterable[str], vocab_size: int) -> Any:
+def _wordpiece(texts: Iterable[str], vocab_size: int, digits: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     _check_size("wordpiece", vocab_size, 64)
     tokenizer = Tokenizer(models.WordPiece(unk_token=BERT["unk"]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.pre_tokenizer = _apart(digits, pre_tokenizers.BertPreTokenizer())
     tokenizer.decoder = decoders.WordPiece(prefix="##")
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
