@@ -28,9 +28,12 @@ def finetune(
     ] = 0,
     task: Task = None,
 ) -> None:
-    """Train a classifier, or a tagger of words, from a few labels."""
+    """Train a classifier, a tagger of words or a transcriber from a few labels."""
     folder = checks.run(run)
     labels = checks.labels(labels, folder, label_column)
+    if task == "transcript":
+        _learn_transcripts(run, folder, labels, label_column, quick, seed)
+        return
     from unlabeled.export.reload import quiet
     from unlabeled.runs import Run
     from unlabeled.transfer import tag_finetune, tagging
@@ -60,6 +63,34 @@ def finetune(
     )
 
 
+def _learn_transcripts(
+    run: str, folder: Path, labels: str | None, label_column: str | None, quick: bool, seed: int
+) -> None:
+    """Train a transcriber and say how many characters it gets wrong."""
+    from unlabeled.export.reload import quiet
+    from unlabeled.runs import Run
+    from unlabeled.transfer.transcribe import finetune as learn
+
+    with quiet():
+        found = learn(Run.open(folder), labels, label_column=label_column, quick=quick, seed=seed)
+    show.say(f"{len(found.alphabet.letters)} characters: {found.alphabet.letters}")
+    show.say(
+        f"character error rate {found.error:.3f} (95 % interval {found.low:.3f} to "
+        f"{found.high:.3f}) on {found.validation} recordings set aside (they also chose the "
+        f"training, so slightly too low); learned from {found.train}"
+    )
+    if found.left_out:
+        show.say(f"{found.left_out} recordings are too short for their transcript and left out")
+    show.say(f"Transcriber  {found.folder}")
+    show.next_commands(
+        [
+            (f"unlabeled predict {run} DATA", "transcribe new recordings"),
+            (f"unlabeled embed {run} DATA", "features as parquet"),
+            (f"unlabeled report {run}", "one page of everything"),
+        ]
+    )
+
+
 def predict(
     run: RunFolder,
     data: Data,
@@ -72,16 +103,21 @@ def predict(
 ) -> None:
     """Label data with the classifier, as csv."""
     folder = checks.run(run, part="finetune")
-    if _tags_words(folder):
+    task = checks.info(folder / "finetune", "classes.json").get("task")
+    if task == "tagging":
         _tag(run, folder, data, out or Path("predictions.jsonl"), column)
         return
     out = out or Path("predictions.csv")
     source = checks.source(data, kind or checks.kind_of(folder), column)
     checks.writable(out)
-    from unlabeled.api import Classifier
     from unlabeled.cli import write
 
-    count = write.predictions(Classifier.from_run(folder), source, out)
+    if task == "transcript":
+        count = write.transcripts(folder, source, out)
+    else:
+        from unlabeled.api import Classifier
+
+        count = write.predictions(Classifier.from_run(folder), source, out)
     show.say(f"{count.good:,} predictions in {out}{count.words()}")
     show.next_commands(
         [
@@ -90,10 +126,6 @@ def predict(
             (f"unlabeled report {run}", "one page of everything"),
         ]
     )
-
-
-def _tags_words(folder: Path) -> bool:
-    return checks.info(folder / "finetune", "classes.json").get("task") == "tagging"
 
 
 def _tag(run: str, folder: Path, data: str, out: Path, column: str | None) -> None:

@@ -38,7 +38,8 @@ Against = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        metavar="TASK", help="Read labels as single, multi, regression, ordinal or tagging; found."
+        metavar="TASK",
+        help="Labels are single, multi, regression, ordinal, tagging or transcript; found.",
     ),
 ]
 

@@ -119,6 +119,28 @@ def predictions(classifier: Classifier, source: Source, out: Path) -> Count:
     return _finish(draft, out, count)
 
 
+def transcripts(folder: Path, source: Source, out: Path) -> Count:
+    """Write a csv file with the columns path and text: what is said in each recording.
+
+    Raises:
+        DataError: no recording can be read.
+    """
+    from unlabeled.runs import Run
+    from unlabeled.transfer.transcribe import transcribe
+
+    count = Count()
+    draft = out.with_name(f".{out.name}.part")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "text"])
+        for texts, inputs in transcribe(Run.open(folder), source):
+            names = [source.name(int(index)) for index in inputs.indices]
+            table.writerows(zip(names, texts, strict=True))
+            count.bad += inputs.bad
+            count.good += len(texts)
+    return _finish(draft, out, count)
+
+
 def sentences(data: str, column: str | None) -> Iterator[tuple[str, list[str]]]:
     """Yield names and words: as given where data hold lists of words, else of lines of text.
 

@@ -20,8 +20,8 @@ from unlabeled.data.labels import Labels
 from unlabeled.errors import UsageError, nearest
 
 Form = Literal["single", "multi", "regression"]
-FORMS = ("single", "multi", "regression", "ordinal", "tagging")
-"""What --task may be; tags of words are read by `data.tags`."""
+FORMS = ("single", "multi", "regression", "ordinal", "tagging", "transcript")
+"""What --task may be; tags of words are read by `data.tags`, transcripts by `finetune` alone."""
 BETWEEN = re.compile(r"\s*[|;]\s*")
 _FEW, _SLICES = 20, 5
 
@@ -56,6 +56,11 @@ def as_task(labels: Labels, task: str | None, like: Labels | None = None) -> Lab
         raise UsageError(
             f"--task {task}: there is no such task.{nearest(task, FORMS)} "
             f"Tasks: {', '.join(FORMS)}."
+        )
+    if task == "transcript":
+        raise UsageError(
+            "--task transcript: `unlabeled finetune` learns from transcripts and tells the error "
+            "rate; evaluate has no readings of them."
         )
     form = task or (form_of(labels) if like is None else like.task)
     if form == "multi":

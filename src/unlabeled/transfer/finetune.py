@@ -20,7 +20,7 @@ from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.kinds import strings
 from unlabeled.nn import packing
-from unlabeled.transfer import headed, leaks, splits, tagging
+from unlabeled.transfer import headed, leaks, splits
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.readings import Frozen, Trained
@@ -268,9 +268,9 @@ def load(run: Run) -> tuple[nn.Module, list[str]]:
             f"{run.folder} has no classifier yet. Make one with "
             f"`unlabeled finetune {run.folder} --labels FILE`."
         )
-    if read_json(folder / CLASSES).get("task") == tagging.TASK:
+    if read_json(folder / CLASSES).get("task") in ("tagging", "transcript"):
         raise UsageError(
-            f"{folder} tags words; it has no class for a whole sample. "
+            f"{folder} tags words or transcribes; it has no class for a whole sample. "
             f"`unlabeled predict {run.folder} DATA` uses it."
         )
     if strings(run.config.data.kind):

@@ -8,7 +8,7 @@ and choosing the length costs nothing.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,7 @@ def train(
     recipe: Recipe,
     seed: int,
     stops: Sequence[int] | None = None,
+    loss_of: Callable[[Tensor, Tensor], Tensor] = targets.loss,
 ) -> Iterator[tuple[int, nn.Module]]:
     """Train `model` and yield it, averaged over steps, at each stop.
 
@@ -135,6 +136,7 @@ def train(
         recipe: how.
         seed: of the order, the views and dropout.
         stops: steps after which to yield; the last step by default.
+        loss_of: what is minimised, of outputs in fp32 and what belongs to them in `y`.
     """
     keep_memory()
     where, wanted = device(), sorted(set(stops or [recipe.steps]))
@@ -155,7 +157,7 @@ def train(
             x = inputs.view(rows[chosen], recipe.view, keys).to(where)
             with autocast(precision, where):
                 logits = model(x)
-            loss = targets.loss(logits.float(), torch.from_numpy(y[chosen]).to(where))
+            loss = loss_of(logits.float(), torch.from_numpy(y[chosen]).to(where))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
