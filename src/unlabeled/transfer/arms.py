@@ -26,6 +26,7 @@ class Arm:
         how: its setting with few labels, and what speaks for it.
         trains: whether a network is trained for every row, which is what costs time.
         default: whether it is made unless other arms are named.
+        quick: whether ``--quick`` makes it too; what takes minutes is left out there.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Arm:
     how: str
     trains: bool = False
     default: bool = True
+    quick: bool = True
 
 
 _LINEAR = "L2 penalty by cross-validation inside the labels"
@@ -42,7 +44,7 @@ ARMS: dict[str, Arm] = {
     "probe": Arm("linear probe", "ours", _LINEAR),
     "joined": Arm(
         "joined with plain features", "ours",
-        f"blocks of equal size; which plain features, on validation; {_LINEAR}",
+        f"blocks of equal size; which plain features, on validation; {_LINEAR}", quick=False,
     ),
     "finetune": Arm(
         "fine-tuned", "ours",
@@ -63,17 +65,17 @@ ARMS: dict[str, Arm] = {
     "untrained": Arm("untrained + LR", "rival", _LINEAR),
     "untrained_joined": Arm(
         "untrained joined with plain", "rival",
-        "as joined: tells what any network beside plain features would add",
+        "as joined: tells what any network beside plain features would add", quick=False,
     ),
     "untrained_knn": Arm("untrained k-NN", "beside", "k by leave-one-out inside the labels"),
     "pca": Arm("PCA + LR", "plain", _LINEAR),
     "histogram": Arm("histograms + LR", "plain", _LINEAR),
     "codes": Arm(
         "k-means codes + LR", "plain",
-        f"256 words of whitened 6 x 6 patches (Coates et al., 2011); {_LINEAR}",
+        f"256 words of whitened 6 x 6 patches (Coates et al., 2011); {_LINEAR}", quick=False,
     ),
     "convolutions": Arm(
-        "random convolutions + LR", "plain", f"128 directions, both signs; {_LINEAR}"
+        "random convolutions + LR", "plain", f"128 directions, both signs; {_LINEAR}", quick=False,
     ),
     "tfidf": Arm("TF-IDF + LR", "plain", _LINEAR),
     "lsa": Arm("LSA + LR", "plain", _LINEAR),
@@ -97,6 +99,7 @@ ARMS: dict[str, Arm] = {
 OURS = tuple(name for name, arm in ARMS.items() if arm.part == "ours")
 PLAIN = tuple(name for name, arm in ARMS.items() if arm.part == "plain")
 RIVALS = tuple(name for name, arm in ARMS.items() if arm.part in ("rival", "plain"))
+QUICK = tuple(name for name, arm in ARMS.items() if arm.default and arm.quick)
 FROZEN = tuple(name for name, arm in ARMS.items() if arm.default and not arm.trains)
 
 

@@ -31,7 +31,7 @@ from unlabeled.transfer import (
     targets,
     verdict,
 )  # fmt: skip
-from unlabeled.transfer.arms import check, name_of
+from unlabeled.transfer.arms import QUICK, check, name_of
 from unlabeled.transfer.metrics import headline
 from unlabeled.transfer.readings import Frozen, Reading
 from unlabeled.transfer.splits import Material
@@ -48,8 +48,9 @@ ROWS = 1
 MOST_TEST, MOST_TEST_QUICK = 10_000, 2_000
 QUICK_MINUTES, QUICK_DRAWS = 1.5, 3
 QUICK_NOTE = (
-    "Quick: networks were trained briefly and without tuning, from scratch too; leave out --quick "
-    "before you rely on the comparison."
+    "Quick: networks were trained briefly and without tuning, from scratch too, and readings that "
+    "take minutes were not made (joined, codes, convolutions); leave out --quick before you rely "
+    "on the comparison."
 )
 
 
@@ -104,8 +105,8 @@ def evaluate(
     weights = [public.resolve(given) for given in against]
     if quick:
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
-    given = (labels, test, label_column)
-    size = (counts, draws, quick, seed)
+        arms = QUICK if arms is None else arms
+    given, size = (labels, test, label_column), (counts, draws, quick, seed)
     if tagging.asked(labels, run.config.data.path, run.config.data.kind, task):
         tag_roster.refuse_public(against)
         laid = _of_words(run, given, *size, arms)
