@@ -65,9 +65,26 @@ def _prepare(config: RunConfig, folder: Path) -> Prepared:
     source = of_config(config.data)
     before = read_json(folder / DATA)
     check_unchanged(source, before)
+    _check_exclusion(config)
     if isinstance(config.modality, TextConfig):
         return _prepare_text(config, folder, source, before)
     return _prepare_items(config, folder, source, before)
+
+
+def _check_exclusion(config: RunConfig) -> None:
+    """Refuse to train on what a person said to leave out.
+
+    Raises:
+        ConfigError: `data.exclude` would not be heeded.
+    """
+    data = config.data
+    if data.exclude is not None and isinstance(config.modality, TextConfig):
+        raise ConfigError(
+            f"data.exclude={data.exclude!r} cannot be heeded for text yet: keep those documents "
+            "out of the files that are trained on."
+        )
+    if data.exclude is not None and not data.apart:
+        raise ConfigError("data.exclude needs data.apart=true, which finds what is like it.")
 
 
 def _prepare_items(
