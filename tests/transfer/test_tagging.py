@@ -222,7 +222,8 @@ def run(tmp_path, text, monkeypatch):
     monkeypatch.setattr(tag_roster, "search_of", lambda quick: search)
     return SimpleNamespace(
         folder=tmp_path, config=config, modality=lambda: text, untrained=fresh,
-        encoder=lambda: fresh(1), source=lambda: Memory([" ".join(s) for s in part.words[:3]]),
+        encoder=lambda: fresh(1), pool_indices=lambda: np.arange(3),
+        source=lambda: Memory([" ".join(s) for s in part.words[:3]]),
     )  # fmt: skip
 
 
