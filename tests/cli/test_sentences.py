@@ -86,6 +86,10 @@ SENTENCES = {
     "resume photos": "photos is not a run: it holds no run.json. Runs: runs/photos-mae-01.",
     "predict runs/photos-mae-01 photos": "runs/photos-mae-01 has no finetune yet (the run is "
     "interrupted). First: unlabeled finetune runs/photos-mae-01 --labels FILE",
+    "finetune runs/photos-mae-01 --labels file.txt --task transcrpt": "--task transcrpt: there is "
+    "no such task. Did you mean 'transcript'? Tasks: single, tagging, transcript.",
+    "finetune runs/photos-mae-01 --labels file.txt --task ordinal": "--task ordinal: does not fit "
+    "here. Tasks: single, tagging, transcript.",
     "export runs/photos-mae-01 --to onx": "There is no format 'onx'. Did you mean 'onnx'? "
     "Possible: hf, timm, onnx, sentence-transformers.",
     "export runs/photos-mae-01": "unlabeled export: Missing option '--to'. "

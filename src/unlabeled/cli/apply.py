@@ -29,6 +29,7 @@ def finetune(
     task: Task = None,
 ) -> None:
     """Train a classifier, a tagger of words or a transcriber from a few labels."""
+    checks.learnt(task)
     folder = checks.run(run)
     labels = checks.labels(labels, folder, label_column)
     if task == "transcript":
@@ -55,12 +56,17 @@ def finetune(
     show.next_commands(
         [
             (f"unlabeled predict {run} DATA", "label new data"),
-            (f"unlabeled embed {run} DATA", "features as parquet")
-            if words
-            else (f"unlabeled export {run}/finetune --to onnx", "use it elsewhere"),
+            _elsewhere(run, folder, None if words else "single"),
             (f"unlabeled report {run}", "one page of everything"),
         ]
     )
+
+
+def _elsewhere(run: str, folder: Path, task: str | None) -> tuple[str, str]:
+    """Return the command that takes along what can be: the classifier, or the encoder alone."""
+    whole = task == "single" and checks.kind_of(folder) in ("image", "text")
+    part = "/finetune --to onnx" if whole else " --to hf"
+    return f"unlabeled export {run}{part}", "use it elsewhere" if whole else "the encoder alone"
 
 
 def _learn_transcripts(
@@ -121,7 +127,7 @@ def predict(
     show.say(f"{count.good:,} predictions in {out}{count.words()}")
     show.next_commands(
         [
-            (f"unlabeled export {run}/finetune --to onnx", "use it elsewhere"),
+            _elsewhere(run, folder, task or "single"),
             (f"unlabeled embed {run} {data}", "features as parquet"),
             (f"unlabeled report {run}", "one page of everything"),
         ]

@@ -330,6 +330,13 @@ def labels(given: str | None, folder: Path, label_column: str | None = None) -> 
     return given
 
 
+def learnt(task: str | None) -> None:
+    """Check that `finetune` can learn a task."""
+    from unlabeled.data.label_forms import check_task
+
+    check_task(task, ("single", "tagging", "transcript"))
+
+
 def weights(given: Sequence[str]) -> None:
     """Check that public weights can be found, before anything heavy is loaded.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
@@ -24,6 +25,19 @@ FORMS = ("single", "multi", "regression", "ordinal", "tagging", "transcript")
 """What --task may be; tags of words are read by `data.tags`, transcripts by `finetune` alone."""
 BETWEEN = re.compile(r"\s*[|;]\s*")
 _FEW, _SLICES = 20, 5
+
+
+def check_task(task: str | None, known: Sequence[str] = FORMS) -> None:
+    """Refuse a task that is none, or none of those that fit.
+
+    Raises:
+        UsageError: names those that there are.
+    """
+    if task is not None and task not in known:
+        wrong = "does not fit here" if task in FORMS else "there is no such task"
+        raise UsageError(
+            f"--task {task}: {wrong}.{nearest(task, known)} Tasks: {', '.join(known)}."
+        )
 
 
 def form_of(labels: Labels) -> Form:
@@ -52,11 +66,7 @@ def as_task(labels: Labels, task: str | None, like: Labels | None = None) -> Lab
     Raises:
         UsageError: the labels do not have that form.
     """
-    if task is not None and task not in FORMS:
-        raise UsageError(
-            f"--task {task}: there is no such task.{nearest(task, FORMS)} "
-            f"Tasks: {', '.join(FORMS)}."
-        )
+    check_task(task)
     if task == "transcript":
         raise UsageError(
             "--task transcript: `unlabeled finetune` learns from transcripts and tells the error "
