@@ -89,19 +89,23 @@ def pretrain(
 
 
 def evaluate(
-    run: Encoder | str | Path, labels: str | Path | None = None, **options: Any
+    run: Encoder | str | Path,
+    labels: str | Path | None = None,
+    beside: Sequence[Encoder | str | Path] = (),
+    **options: Any,
 ) -> Evaluation:
     """Say with a few labels whether pre-training helped, and how many labels it saved.
 
     Args:
         run: a run folder, or the encoder that `pretrain` returned.
         labels: csv with ``path,label[,split,group]``, ``column:NAME``, or class folders.
+        beside: runs with other seeds and all else equal, judged together with this one.
         **options: of `unlabeled.transfer.evaluate.evaluate`: counts, draws, quick, test.
     """
     from unlabeled.transfer.evaluate import evaluate as measure
 
-    opened = run.run if isinstance(run, Encoder) else _open(run)
-    return Evaluation(measure(opened, labels, **options))
+    opened = [one.run if isinstance(one, Encoder) else _open(one) for one in (run, *beside)]
+    return Evaluation(measure(opened[0], labels, beside=opened[1:], **options))
 
 
 def _open(folder: str | Path) -> Run:

@@ -60,6 +60,14 @@ Reuse = Annotated[
     ),
 ]
 
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN,RUN",
+        help="Runs that differ from this one in their seed alone: all are judged as one.",
+    ),
+]
+
 Draws = Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Draws of each label count.")]
 
 Quick = Annotated[
@@ -113,6 +121,7 @@ def evaluate(
     arms: Arms = None,
     transductive: Transductive = False,
     reuse: Reuse = None,
+    seeds: Seeds = None,
     masks: Masks = None,
     windows: Windows = None,
 ) -> None:
@@ -148,6 +157,7 @@ def evaluate(
         minutes=minutes,
         seed=seed,
         reuse=None if reuse is None else checks.run(reuse),
+        seeds=[] if seeds is None else [checks.run(one.strip()) for one in seeds.split(",")],
     )
     show.next_commands(
         [
@@ -167,6 +177,7 @@ def judge(
     labels: str | None,
     *,
     reuse: Path | None = None,
+    seeds: Sequence[Path] = (),
     windows: int | None = None,
     **options: Any,
 ) -> None:
@@ -176,7 +187,8 @@ def judge(
 
     run = Run.open(folder).with_windows(windows)
     other = None if reuse is None else Run.open(reuse).with_windows(windows)
-    measure(run, labels, console=show.console(), reuse=other, **options)
+    beside = [Run.open(one).with_windows(windows) for one in seeds]
+    measure(run, labels, console=show.console(), reuse=other, beside=beside, **options)
 
 
 def _arms(text: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +19,18 @@ from unlabeled.transfer import (
     borrow,
     clusters,
     label_curve,
+    outcome,
     public,
     quality,
     roster,
-    schema,
+    seeds,
     splits,
     table,
     tag_roster,
     tagging,
     targets,
-    verdict,
 )  # fmt: skip
-from unlabeled.transfer.arms import QUICK, check, name_of
+from unlabeled.transfer.arms import OURS, QUICK, check, name_of
 from unlabeled.transfer.metrics import headline
 from unlabeled.transfer.readings import Frozen, Reading
 from unlabeled.transfer.splits import Material
@@ -70,6 +69,7 @@ def evaluate(
     task: str | None = None,
     reuse: Run | None = None,
     transductive: bool = False,
+    beside: Sequence[Run] = (),
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Compare what few labels give with the encoder, without it, and with plain features.
@@ -95,6 +95,7 @@ def evaluate(
             the labels.
         reuse: an evaluated run on the same data; its rows that hold here too are taken over.
         transductive: whether samples that were pre-trained on may stay in the test part.
+        beside: runs with other seeds and all else equal, judged together with this one.
         console: where the table is printed; None prints nothing.
 
     Raises:
@@ -102,18 +103,58 @@ def evaluate(
     """
     started = time.monotonic()
     check(arms or ())
+    seeds.check(run, beside)
     weights = [public.resolve(given) for given in against]
     if quick:
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
         arms = QUICK if arms is None else arms
     given, size = (labels, test, label_column), (counts, draws, quick, seed)
-    if tagging.asked(labels, run.config.data.path, run.config.data.kind, task):
+    words = tagging.asked(labels, run.config.data.path, run.config.data.kind, task)
+    if words:
         tag_roster.refuse_public(against)
-        laid = _of_words(run, given, *size, arms)
-    else:
-        laid = _of_samples(run, given, *size, arms, weights, task, transductive)
-    results = _made(run, *laid, draws, seed, quick, minutes, console, reuse)
+
+    def lay(one: Run, named: Sequence[str] | None, weights: Sequence[public.Public] = ()) -> Laid:
+        if words:
+            return _of_words(one, given, *size, named)
+        return _of_samples(one, given, *size, named, weights, task, transductive)
+
+    laid = lay(run, arms, weights)
+    others = [
+        _other(one, laid, lay(one, _ours(laid[1])), draws, seed, quick, minutes, console)
+        for one in beside
+    ]
+    results = _made(run, *laid, draws, seed, quick, minutes, console, reuse, others)
     return _finished(run, results, time.monotonic() - started, console)
+
+
+def _ours(readings: Mapping[str, Reading]) -> list[str]:
+    return [name for name in readings if name in OURS]
+
+
+def _other(
+    run: Run,
+    first: Laid,
+    laid: Laid,
+    draws: int,
+    seed: int,
+    quick: bool,
+    minutes: float | None,
+    console: Console | None,
+) -> tuple[str, Store]:
+    """Make the rows of another seed's run in its own folder, where they serve it as well."""
+    material, chosen, _, grid = laid
+    seeds.same_samples(first[0], material, run.folder)
+    lock = Lock(run.folder / "evaluate")
+    try:
+        store = Store(run.folder / "evaluate", _key(run, material, quick, seed))
+        tell = _teller(console, material.task)
+        how = draws, seed, _metric(material), store, minutes, tell
+        first[0].notes.extend(
+            f"{run.folder.name}: {n}" for n in Study(material, chosen, grid, *how).run()
+        )
+        return run.folder.name, store
+    finally:
+        lock.release()
 
 
 Given = tuple[str | Path | None, str | Path | None, str | None]
@@ -189,6 +230,7 @@ def _made(
     minutes: float | None,
     console: Console | None,
     reuse: Run | None,
+    others: Sequence[tuple[str, Store]],
 ) -> dict[str, Any]:
     """Make the rows that are missing, alone in the folder, and return what they say."""
     kept = {name: part for name, part in frozen.items() if name in chosen}
@@ -199,7 +241,9 @@ def _made(
             _metric(material),
             _store(run, material, quick, seed, reuse), minutes, _teller(console, material.task),
         )  # fmt: skip
-        return _results(study, study.run(), quick, _without_labels(run, material, kept))
+        left_out, unlabelled = study.run(), _without_labels(run, material, kept)
+        stores = [(run.folder.name, study.store), *others]
+        return outcome.of_study(study, left_out, quick, unlabelled, stores)
     finally:
         lock.release()
 
@@ -275,66 +319,6 @@ def _key(run: Run, material: Material, quick: bool, seed: int) -> str:
     if isinstance(read, TextConfig):
         digest.update(repr((read.length, read.windows, network.pool, network.layer)).encode())
     return digest.hexdigest()
-
-
-def _results(
-    study: Study, left_out: list[str], quick: bool, unlabelled: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the content of results.json."""
-    wanted = {
-        key: row
-        for key, row in study.store.rows.items()
-        if key[0] in study.readings and key[1] in study.counts and key[2] < study.draws
-    }
-    material = study.material
-    evidence = verdict.collect(
-        wanted,
-        study.store.guesses,
-        material.truth,
-        study.metric,
-        study.seed,
-        material.group,
-        material.class_sizes,
-        unit_of(material.task),
-    )
-    judged = verdict.judge(evidence)
-    if material.record.get("transductive"):
-        judged["verdict"] += " Test samples were pre-trained on without labels (transductive)."
-    results = {
-        "format": schema.FORMAT,
-        "metric": study.metric,
-        "task": material.task,
-        "classes": material.classes,
-        "counts": list(study.counts),
-        "draws": study.draws,
-        "seed": study.seed,
-        "quick": quick,
-        "rows": [asdict(row) for row in wanted.values()],
-        **judged,
-        "split": material.record,
-        "confusion": _confusion(study, judged["ours"]),
-        "notes": [*material.notes, *left_out],
-        "seconds": 0.0,
-        "complete": not left_out,
-        **unlabelled,
-    }
-    schema.check(results)
-    return results
-
-
-def _confusion(study: Study, reading: str | None) -> dict[str, Any] | None:
-    keys = [key for key in study.store.rows if key[0] == reading and key[1] in study.counts]
-    if not keys or study.material.task != "single":
-        return None
-    key = max(keys, key=lambda k: (k[1], -k[2]))
-    num_classes, truth = len(study.material.classes), study.material.y_test
-    counts = np.bincount(truth * num_classes + study.store.guesses[key], minlength=num_classes**2)
-    return {
-        "reading": key[0],
-        "labels_per_class": key[1],
-        "classes": study.material.classes,
-        "matrix": counts.reshape(num_classes, num_classes).tolist(),
-    }
 
 
 def _teller(console: Console | None, task: str) -> Callable[[label_curve.Row], None]:

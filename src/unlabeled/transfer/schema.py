@@ -29,6 +29,7 @@ class RowModel(_Strict):
     validation: float = Field(ge=0, le=1, description="score on the validation part")
     choices: dict[str, Any] = Field(description="hyper-parameters, chosen without the test part")
     seconds: float = Field(ge=0, description="what it took")
+    run: str = Field("", description="folder of the other seed's run; empty: the run itself")
 
 
 class SummaryModel(_Strict):
@@ -119,6 +120,11 @@ class ResultsModel(_Strict):
     seed: int = Field(ge=0, description="of split and draws")
     quick: bool = Field(description="whether it is the two-minute form")
     rows: list[RowModel] = Field(min_length=1, description="every score")
+    runs: list[str] = Field(
+        [],
+        description="folders of the runs judged as one, which differ in their seed; the first "
+        "is the run itself",
+    )
     summary: list[SummaryModel] = Field(min_length=1, description="means with intervals")
     ours: str | None = Field(description="our reading that is judged, chosen by validation")
     labels_saved: dict[str, SavedModel] = Field(description="by rival")

@@ -1,8 +1,9 @@
 """Intervals, paired differences, and how many labels were saved.
 
-Three things are uncertain: which samples were labelled (draws), which could have been (draws from
-one pool share samples, so they differ less than labels from elsewhere would), and which samples
-happen to be in the test part (items). Every statistic here is computed from `resample`: scores of
+Four things are uncertain: which samples were labelled (draws), which could have been (draws from
+one pool share samples, so they differ less than labels from elsewhere would), which samples
+happen to be in the test part (items), and, where several runs are judged as one, how the next
+pre-training would turn out (seeds). Every statistic here is computed from `resample`: scores of
 each row on the real test part and on bootstrap copies of it, the same copies for all rows, so
 that comparisons are paired in both.
 """
@@ -121,16 +122,22 @@ def pooled(deviations: NDArray[np.float64], share: float) -> NDArray[np.float64]
     return found
 
 
-def interval(scores: NDArray[np.float64], pool: NDArray[np.float64] | None = None) -> Interval:
-    """Return the mean over draws with a t-interval over draws, their pool, and items.
+def interval(
+    scores: NDArray[np.float64],
+    pool: NDArray[np.float64] | None = None,
+    seeds: NDArray[np.float64] | None = None,
+) -> Interval:
+    """Return the mean over draws with a t-interval over draws, their pool, items and seeds.
 
     The variance is s^2/n over draws plus that of the pool plus the bootstrap variance over items
-    of the mean; its degrees of freedom are those of Satterthwaite (1946, doi:10.2307/3002019),
-    n - 1 where the items are no source of doubt.
+    of the mean plus s^2/S over pre-training seeds; its degrees of freedom are those of
+    Satterthwaite (1946, doi:10.2307/3002019), n - 1 where only the draws are a source of doubt.
 
     Args:
         scores: (n, R) of n draws on the test part (column 0) and its copies.
         pool: (n,) from `pooled`; None for draws that share nothing.
+        seeds: (S,) deviations of S runs from their mean; None for one run, whose interval then
+            says nothing of another.
     """
     n, mean = len(scores), float(scores[:, 0].mean())
     if n < 2:
@@ -138,8 +145,10 @@ def interval(scores: NDArray[np.float64], pool: NDArray[np.float64] | None = Non
     items = float(scores[:, 1:].mean(axis=0).var(ddof=1)) if scores.shape[1] > 2 else 0.0
     draws = float(scores[:, 0].var(ddof=1)) / n
     draws += 0.0 if pool is None else float(np.square(pool).sum()) / (n - 1)
-    freedom = (draws + items) ** 2 * (n - 1) / draws**2 if draws > 0 else math.inf
-    half = float(_stats.t.ppf(0.975, freedom)) * math.sqrt(draws + items)
+    runs = 0.0 if seeds is None else float(np.square(seeds).sum()) / (len(seeds) - 1) / len(seeds)
+    doubt = draws**2 / (n - 1) + (0.0 if seeds is None else runs**2 / (len(seeds) - 1))
+    freedom = (draws + items + runs) ** 2 / doubt if doubt > 0 else math.inf
+    half = float(_stats.t.ppf(0.975, freedom)) * math.sqrt(draws + items + runs)
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -177,6 +186,7 @@ def labels_saved(
     at: int,
     seed: int,
     pools: tuple[NDArray[np.float64], list[NDArray[np.float64]]] | None = None,
+    seeds: NDArray[np.float64] | None = None,
 ) -> Saved:
     """Return how many labels were saved at the score that we reach with `at` labels per class.
 
@@ -192,6 +202,7 @@ def labels_saved(
         at: our labels per class.
         seed: of the bootstrap.
         pools: from `pooled`, of ours and for each count of theirs.
+        seeds: (S,) deviations of our S runs from their mean, which move our score alike.
     """
     grid = np.array(counts, dtype=np.float64)
     num_copies = ours.shape[1]
@@ -199,6 +210,10 @@ def labels_saved(
     moved = _movement(most, num_copies, rng.mix(seed, at, num_copies))
     own, others = pools or (np.zeros(len(ours)), [np.zeros(len(part)) for part in theirs])
     target = _move(ours, own, moved)
+    if seeds is not None:
+        count = len(seeds)
+        again = _movement(count, num_copies, rng.mix(seed, at, num_copies, count))[0]
+        target = target + seeds @ again / math.sqrt(count * (count - 1))
     rival = [_move(part, pool, moved) for part, pool in zip(theirs, others, strict=True)]
     reached = needed(grid, np.stack(rival), target)
     point = float(reached[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class Evidence:
         seed: of the bootstrap.
         sizes: samples of each class that labels were drawn from; None: without end.
         unit: what the counts count.
+        runs: (S,) real scores of each seed's run, where several are judged as one; `rows` and
+            `scores` are then means over them.
     """
 
     rows: Mapping[Key, Row]
@@ -38,6 +40,7 @@ class Evidence:
     seed: int
     sizes: tuple[int, ...] | None = None
     unit: Unit = A_CLASS
+    runs: Mapping[Key, NDArray[np.float64]] = field(default_factory=dict)
 
     def counts(self, reading: str) -> list[int]:
         """Return the label counts that a reading has rows for, ascending."""
@@ -80,6 +83,17 @@ class Evidence:
         )
         return scaled
 
+    def seeds(
+        self, reading: str, counts: Sequence[int], draws: Sequence[int]
+    ) -> NDArray[np.float64] | None:
+        """Return how far each seed's run is from their mean, (S,); None for one run."""
+        keys = [(reading, count, draw) for count in counts for draw in draws]
+        if not keys or any(key not in self.runs for key in keys):
+            return None
+        mean = np.mean([self.runs[key] for key in keys], axis=0)
+        found: NDArray[np.float64] = mean - mean.mean()
+        return found
+
     def readings(self) -> list[str]:
         """Return which readings have rows, ours first."""
         return in_order({name for name, _, _ in self.rows})
@@ -120,7 +134,11 @@ def summary(evidence: Evidence) -> list[dict[str, Any]]:
     for reading in evidence.readings():
         for count in evidence.counts(reading):
             draws = evidence.draws(reading, count)
-            part = stats.interval(evidence.at(reading, count), evidence.pool(reading, count, draws))
+            part = stats.interval(
+                evidence.at(reading, count),
+                evidence.pool(reading, count, draws),
+                evidence.seeds(reading, [count], draws),
+            )
             found.append(
                 {
                     "reading": reading,
@@ -148,7 +166,8 @@ def difference(evidence: Evidence, ours: str, theirs: str) -> stats.Interval | N
     chosen = sorted(draws)
     parts = [evidence.at(ours, c, chosen) - evidence.at(theirs, c, chosen) for c in shared]
     pools = [evidence.pool(ours, c, chosen) - evidence.pool(theirs, c, chosen) for c in shared]
-    return stats.interval(np.mean(parts, axis=0), np.mean(pools, axis=0))
+    seeds = evidence.seeds(ours, shared, chosen)
+    return stats.interval(np.mean(parts, axis=0), np.mean(pools, axis=0), seeds)
 
 
 def headline_count(counts: Sequence[int]) -> int:
@@ -174,6 +193,7 @@ def saved(evidence: Evidence, ours: str, rival: str, at: int) -> dict[str, Any]:
             evidence.pool(ours, at, evidence.draws(ours, at)),
             [evidence.pool(rival, c, evidence.draws(rival, c)) for c in counts],
         ),
+        evidence.seeds(ours, [at], evidence.draws(ours, at)),
     )
     return {
         "against": rival,

@@ -1,0 +1,100 @@
+"""What a study says: the content of results.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from unlabeled.transfer import schema, seeds, verdict
+from unlabeled.transfer.arms import OURS
+from unlabeled.transfer.study import Store, Study
+from unlabeled.transfer.units import unit_of
+from unlabeled.transfer.verdict import Evidence
+
+
+def of_study(
+    study: Study,
+    left_out: list[str],
+    quick: bool,
+    unlabelled: Mapping[str, Any],
+    stores: Sequence[tuple[str, Store]],
+) -> dict[str, Any]:
+    """Return the content of results.json.
+
+    Args:
+        study: of the run that is judged, done.
+        left_out: what was not made, in sentences.
+        quick: whether it is the two-minute form.
+        unlabelled: what was measured without labels, by name of the field.
+        stores: rows by name of the run; the first is the run itself, others are further seeds.
+    """
+    material = study.material
+    mine = [name for name in study.readings if name in OURS]
+    parts = [
+        _evidence(study, store, mine if i else study.readings)
+        for i, (_, store) in enumerate(stores)
+    ]
+    evidence = seeds.merged(parts[0], parts[1:]) if len(parts) > 1 else parts[0]
+    judged = verdict.judge(evidence)
+    names = [name for name, _ in stores]
+    material.notes.extend(seeds.said(evidence, names, judged["ours"]))
+    if material.record.get("transductive"):
+        judged["verdict"] += " Test samples were pre-trained on without labels (transductive)."
+    results = {
+        "format": schema.FORMAT,
+        "metric": study.metric,
+        "task": material.task,
+        "classes": material.classes,
+        "counts": list(study.counts),
+        "draws": study.draws,
+        "seed": study.seed,
+        "quick": quick,
+        "rows": [
+            asdict(row) | {"run": "" if part is parts[0] else name}
+            for name, part in zip(names, parts, strict=True)
+            for row in part.rows.values()
+        ],
+        "runs": names,
+        **judged,
+        "split": material.record,
+        "confusion": _confusion(study, judged["ours"]),
+        "notes": [*material.notes, *left_out],
+        "seconds": 0.0,
+        "complete": not left_out,
+        **unlabelled,
+    }
+    schema.check(results)
+    return results
+
+
+def _evidence(study: Study, store: Store, readings: Iterable[str]) -> Evidence:
+    """Score the rows that were asked for, of one run."""
+    asked = set(readings)
+    wanted = {
+        key: row
+        for key, row in store.rows.items()
+        if key[0] in asked and key[1] in study.counts and key[2] < study.draws
+    }
+    material = study.material
+    return verdict.collect(
+        wanted, store.guesses, material.truth, study.metric, study.seed, material.group,
+        material.class_sizes, unit_of(material.task),
+    )  # fmt: skip
+
+
+def _confusion(study: Study, reading: str | None) -> dict[str, Any] | None:
+    keys = [key for key in study.store.rows if key[0] == reading and key[1] in study.counts]
+    if not keys or study.material.task != "single":
+        return None
+    key = max(keys, key=lambda k: (k[1], -k[2]))
+    num_classes, truth = len(study.material.classes), study.material.y_test
+    counts = np.bincount(truth * num_classes + study.store.guesses[key], minlength=num_classes**2)
+    return {
+        "reading": key[0],
+        "labels_per_class": key[1],
+        "classes": study.material.classes,
+        "matrix": counts.reshape(num_classes, num_classes).tolist(),
+    }
