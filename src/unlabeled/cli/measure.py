@@ -137,16 +137,14 @@ def evaluate(
         return
     minutes = None if time is None else duration.parse(time) / 60
     labels = checks.labels(labels, folder, label_column)
-    if test is not None:
-        test = checks.labels(test, folder, label_column)
+    test = None if test is None else checks.labels(test, folder, label_column)
     checks.weights(against or ())
-    wanted = None if arms is None else _arms(arms)
     judge(
         folder,
         labels,
         against=against or (),
         task=task,
-        arms=wanted,
+        arms=None if arms is None else _arms(arms),
         windows=windows,
         transductive=transductive,
         quick=quick,
@@ -156,8 +154,8 @@ def evaluate(
         label_column=label_column,
         minutes=minutes,
         seed=seed,
-        reuse=None if reuse is None else checks.run(reuse),
-        seeds=[] if seeds is None else [checks.run(one.strip()) for one in seeds.split(",")],
+        reuse=reuse,
+        seeds=seeds,
     )
     show.next_commands(
         [
@@ -176,19 +174,21 @@ def judge(
     folder: Path,
     labels: str | None,
     *,
-    reuse: Path | None = None,
-    seeds: Sequence[Path] = (),
+    reuse: str | None = None,
+    seeds: str | None = None,
     windows: int | None = None,
     **options: Any,
 ) -> None:
     """Evaluate a run and print its table and verdict."""
+    other = None if reuse is None else checks.run(reuse)
+    repeated = [] if seeds is None else [checks.run(one.strip()) for one in seeds.split(",")]
     from unlabeled.runs import Run
     from unlabeled.transfer.evaluate import evaluate as measure
 
     run = Run.open(folder).with_windows(windows)
-    other = None if reuse is None else Run.open(reuse).with_windows(windows)
-    beside = [Run.open(one).with_windows(windows) for one in seeds]
-    measure(run, labels, console=show.console(), reuse=other, beside=beside, **options)
+    taken = None if other is None else Run.open(other).with_windows(windows)
+    beside = [Run.open(one).with_windows(windows) for one in repeated]
+    measure(run, labels, console=show.console(), reuse=taken, beside=beside, **options)
 
 
 def _arms(text: str) -> list[str]:

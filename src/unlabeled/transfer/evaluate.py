@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def evaluate(
             the labels.
         reuse: an evaluated run on the same data; its rows that hold here too are taken over.
         transductive: whether samples that were pre-trained on may stay in the test part.
-        beside: runs with other seeds and all else equal, judged together with this one.
+        beside: runs with other seeds, judged together with this one.
         console: where the table is printed; None prints nothing.
 
     Raises:
@@ -104,51 +105,28 @@ def evaluate(
     started = time.monotonic()
     check(arms or ())
     seeds.check(run, beside)
-    weights = [public.resolve(given) for given in against]
     if quick:
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
         arms = QUICK if arms is None else arms
-    given, size = (labels, test, label_column), (counts, draws, quick, seed)
-    words = tagging.asked(labels, run.config.data.path, run.config.data.kind, task)
-    if words:
-        tag_roster.refuse_public(against)
-
-    def lay(one: Run, named: Sequence[str] | None, weights: Sequence[public.Public] = ()) -> Laid:
-        if words:
-            return _of_words(one, given, *size, named)
-        return _of_samples(one, given, *size, named, weights, task, transductive)
-
-    laid = lay(run, arms, weights)
-    others = [
-        _other(one, laid, lay(one, _ours(laid[1])), draws, seed, quick, minutes, console)
-        for one in beside
-    ]
+    asked = _Asked((labels, test, label_column), counts, draws, quick, seed, task, transductive)
+    laid = asked.lay(run, arms, [public.resolve(given) for given in against])
+    others = [_other(one, laid, asked, minutes, console) for one in beside]
     results = _made(run, *laid, draws, seed, quick, minutes, console, reuse, others)
     return _finished(run, results, time.monotonic() - started, console)
 
 
-def _ours(readings: Mapping[str, Reading]) -> list[str]:
-    return [name for name in readings if name in OURS]
-
-
 def _other(
-    run: Run,
-    first: Laid,
-    laid: Laid,
-    draws: int,
-    seed: int,
-    quick: bool,
-    minutes: float | None,
-    console: Console | None,
+    run: Run, first: Laid, asked: _Asked, minutes: float | None, console: Console | None
 ) -> tuple[str, Store]:
     """Make the rows of another seed's run in its own folder, where they serve it as well."""
-    material, chosen, _, grid = laid
+    ours = [name for name in first[1] if name in OURS]
+    material, chosen, _, grid = asked.lay(run, ours)
     seeds.same_samples(first[0], material, run.folder)
     lock = Lock(run.folder / "evaluate")
     try:
-        store = Store(run.folder / "evaluate", _key(run, material, quick, seed))
+        store = Store(run.folder / "evaluate", _key(run, material, asked.quick, asked.seed))
         tell = _teller(console, material.task)
-        how = draws, seed, _metric(material), store, minutes, tell
+        how = asked.draws, asked.seed, _metric(material), store, minutes, tell
         first[0].notes.extend(
             f"{run.folder.name}: {n}" for n in Study(material, chosen, grid, *how).run()
         )
@@ -163,48 +141,53 @@ Laid = tuple[Material, dict[str, Reading], dict[str, Frozen], list[int]]
 """Samples, readings, features of those that freeze, and label counts."""
 
 
-def _of_samples(
-    run: Run,
-    given: Given,
-    counts: Sequence[int] | None,
-    draws: int,
-    quick: bool,
-    seed: int,
-    arms: Sequence[str] | None,
-    weights: Sequence[public.Public],
-    task: str | None,
-    transductive: bool,
-) -> Laid:
-    """Lay out a study of labels of whole samples."""
-    most = max(counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
-    material = splits.prepare(
-        run, *given, per_class=most * draws, most_test=MOST_TEST_QUICK if quick else MOST_TEST,
-        seed=seed, task=task, transductive=transductive,
-    )  # fmt: skip
-    found, frozen = roster.readings(run, material, quick, seed)
-    chosen = roster.chosen(found, arms) | roster.of_public(weights, material)
-    return material, chosen, frozen, _grid(material, counts, quick)
+@dataclass(frozen=True)
+class _Asked:
+    """What a study is about, whichever run it judges; as for `evaluate`."""
 
+    given: Given
+    counts: Sequence[int] | None
+    draws: int
+    quick: bool
+    seed: int
+    task: str | None
+    transductive: bool
 
-def _of_words(
-    run: Run,
-    given: Given,
-    counts: Sequence[int] | None,
-    draws: int,
-    quick: bool,
-    seed: int,
-    arms: Sequence[str] | None,
-) -> Laid:
-    """Lay out a study of tags of words."""
-    most = max(counts or (tagging.QUICK_GRID if quick else tagging.GRID))
-    material = tagging.prepare(
-        run, *given, most=most * draws, seed=seed,
-        most_test=tagging.MOST_TEST_QUICK if quick else tagging.MOST_TEST,
-    )  # fmt: skip
-    if quick:
-        material.notes.append(QUICK_NOTE)
-    chosen = roster.chosen(tag_roster.readings(run, material, quick, seed), arms)
-    return material, chosen, {}, tagging.grid(material, counts, quick)
+    def lay(
+        self, run: Run, arms: Sequence[str] | None, weights: Sequence[public.Public] = ()
+    ) -> Laid:
+        """Lay out the study of a run."""
+        data = run.config.data
+        if tagging.asked(self.given[0], data.path, data.kind, self.task):
+            tag_roster.refuse_public([str(one.folder) for one in weights])
+            return self._of_words(run, arms)
+        return self._of_samples(run, arms, weights)
+
+    def _of_samples(
+        self, run: Run, arms: Sequence[str] | None, weights: Sequence[public.Public]
+    ) -> Laid:
+        quick, seed = self.quick, self.seed
+        most = max(self.counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
+        material = splits.prepare(
+            run, *self.given, per_class=most * self.draws,
+            most_test=MOST_TEST_QUICK if quick else MOST_TEST,
+            seed=seed, task=self.task, transductive=self.transductive,
+        )  # fmt: skip
+        found, frozen = roster.readings(run, material, quick, seed)
+        chosen = roster.chosen(found, arms) | roster.of_public(weights, material)
+        return material, chosen, frozen, _grid(material, self.counts, quick)
+
+    def _of_words(self, run: Run, arms: Sequence[str] | None) -> Laid:
+        quick = self.quick
+        most = max(self.counts or (tagging.QUICK_GRID if quick else tagging.GRID))
+        material = tagging.prepare(
+            run, *self.given, most=most * self.draws, seed=self.seed,
+            most_test=tagging.MOST_TEST_QUICK if quick else tagging.MOST_TEST,
+        )  # fmt: skip
+        if quick:
+            material.notes.append(QUICK_NOTE)
+        found = tag_roster.readings(run, material, quick, self.seed)
+        return material, roster.chosen(found, arms), {}, tagging.grid(material, self.counts, quick)
 
 
 def _finished(
