@@ -6,6 +6,10 @@ A ResNet of half depth and quarter width (0.3 million parameters), batches of 12
 thread. 6 % of the file are held out; 2,000 of these are told by 5,000 labelled images of the rest
 (k-NN of 20), and by logistic regression on 50 labels a class, the mean of 3 draws. Choices are made
 on the train split alone; its labels are used after training. CPU seconds are of the steps.
+
+With --label-free it also measures, halfway and at the end, what `evaluate` tells without labels,
+and ends with Spearman's rank correlation of each number with the two scores, over arms and
+untrained; intervals are of 2,000 bootstrap copies of the arms (both points of an arm together).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +32,7 @@ from unlabeled.gradients import backward, clip, refuse_non_finite
 from unlabeled.plan import plan
 from unlabeled.prepare import prepare
 from unlabeled.state import batches, build
-from unlabeled.transfer import knn, probe
+from unlabeled.transfer import knn, probe, quality
 from unlabeled.transfer.features import Inputs, of_inputs
 
 NET = {"channels": [16, 32, 64, 128], "layers": [1, 1, 1, 1]}
@@ -105,8 +110,8 @@ class Trial:
         self.known = mix.permutation(np.load(folder / "data" / "pool.npy"))[:5000]
         self.asked = mix.permutation(np.load(folder / "data" / "held_out.npy"))[:2000]
 
-    def train(self) -> float:
-        """Take all steps; returns CPU seconds."""
+    def train(self, until: int) -> float:
+        """Take steps until so many are taken; returns CPU seconds."""
         state, steps = self.state, self.config.loop.steps
         begun = time.process_time()
         for batch in batches(state):
@@ -120,6 +125,8 @@ class Trial:
             state.optim.zero()
             state.step += 1
             state.method.after_step(state.step / steps)
+            if state.step >= until:
+                break
         return time.process_time() - begun
 
     def scores(self, network: nn.Module) -> tuple[float, float]:
@@ -139,6 +146,38 @@ class Trial:
             found.append(float((fitted.predict(scale(asked)) == truth).mean()))
         return near, float(np.mean(found))
 
+    def quality(self, network: nn.Module) -> dict[str, float]:
+        """Return what can be told of features of held-out images without labels."""
+        inputs = Inputs(self.source, self.asked, self.data.modality)
+        first = next(iter(self.state.method.views().values()))
+        view = replace(self.state.method.views().get("global", first), count=1, size=1.0)
+        return quality.of_encoder(network, of_inputs(network, inputs), inputs, view)
+
+    def point(self, label_free: bool) -> dict[str, float]:
+        """Return all that is measured of the encoder as it is now."""
+        network = self.state.method.exported()
+        near, line = self.scores(network)
+        more = self.quality(network) if label_free else {}
+        return {"k-NN": near, "probe": line, **more}
+
+
+def agreement(points: dict[str, list[dict[str, float]]]) -> list[str]:
+    """Return rank correlations with the scores, a line for each number."""
+    random, arms = np.random.default_rng(0), list(points)
+    copies = [arms, *([*random.choice(arms, len(arms))] for _ in range(2000))]
+    lines = []
+    for score in ("k-NN", "probe"):
+        found: dict[str, list[float]] = {}
+        for copy in copies:
+            rows = [row for arm in copy for row in points[arm]]
+            said = quality.agreement(rows, [row[score] for row in rows])
+            for name, value in said.items():
+                found.setdefault(name, []).append(value)
+        for name, values in found.items():
+            low, high = np.quantile(values[1:], [0.025, 0.975])
+            lines.append(f"{name:14} with {score:6} {values[0]:5.2f}  ({low:.2f} to {high:.2f})")
+    return lines
+
 
 def main() -> None:
     """Print a row for each arm."""
@@ -147,17 +186,28 @@ def main() -> None:
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--label-free", action="store_true")
     given = parser.parse_args()
+    points: dict[str, list[dict[str, float]]] = {}
     for arm in given.arms.split(","):
         with tempfile.TemporaryDirectory() as folder:
             trial = Trial(given.data, arm, given.steps, given.seed, Path(folder))
-            if arm == "simclr":
-                near, line = trial.scores(trial.state.method.exported())
-                print(f"{'untrained':20} k-NN {near:.3f}  probe {line:.3f}", flush=True)
-            seconds = trial.train()
-            near, line = trial.scores(trial.state.method.exported())
-            said = f"k-NN {near:.3f}  probe {line:.3f}  {seconds:6.0f} CPU seconds"
-            print(f"{arm:20} {said}", flush=True)
+            if not points:
+                points["untrained"] = [trial.point(given.label_free)]
+                tell("untrained", 0, points["untrained"][0])
+            points[arm], seconds = [], 0.0
+            for until in (given.steps // 2, given.steps) if given.label_free else (given.steps,):
+                seconds += trial.train(until)
+                points[arm].append(trial.point(given.label_free))
+                tell(arm, seconds, points[arm][-1])
+    if given.label_free:
+        print("\n".join(agreement(points)))
+
+
+def tell(arm: str, seconds: float, point: dict[str, float]) -> None:
+    """Print what was measured."""
+    said = "  ".join(f"{name} {value:.3f}" for name, value in point.items())
+    print(f"{arm:20} {said}  {seconds:6.0f} CPU seconds", flush=True)
 
 
 if __name__ == "__main__":
