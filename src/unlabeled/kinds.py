@@ -32,6 +32,8 @@ class Kind:
         baselines: ``module:function`` that returns plain features to compare with.
         samples: ``module:Class`` that draws pictures for the report.
         sketch: ``module:Class`` that tells near-duplicates; empty where none does.
+        propose: ``module:function`` that says what is chosen instead of `method` for some data;
+            empty where nothing depends on them.
         strings: whether items are strings, whose tokens are packed into rows.
         rows: whether items are rows of tables and arrays of numbers; items of other kinds are
             encoded bytes, each of which is a sample.
@@ -51,6 +53,7 @@ class Kind:
     baselines: str
     samples: str
     sketch: str = ""
+    propose: str = ""
     strings: bool = False
     rows: bool = False
 
@@ -100,6 +103,7 @@ KINDS: Mapping[str, Kind] = {
         baselines="unlabeled.transfer.baselines:for_text",
         samples="unlabeled.report.text_samples:TextSamples",
         sketch="unlabeled.data.sketch:Documents",
+        propose="unlabeled.choices.text:propose",
         strings=True,
     ),
     "audio": Kind(

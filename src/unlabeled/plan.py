@@ -48,7 +48,7 @@ def plan(request: Request) -> Plan:
         chooser.tree["data"]["mix"] = {_lasting(path): share for path, share in mix.items()}
     seen = look(source)
     chooser.choices.append(Choice("data.kind", source.kind, seen.words))
-    method = _method(chooser, source, request)
+    method = _method(chooser, source, seen, request)
     lead = tasks.lead(method, chooser.tree["method"])
     part(source.kind, "choices")(chooser, seen, lead, request)
     _recipe(chooser, lead, _preset(chooser, method, request))
@@ -82,11 +82,14 @@ def _lasting(data: str) -> str:
     return data if data.startswith("hf://") else str(Path(data).resolve())
 
 
-def _method(chooser: Chooser, source: Source, request: Request) -> str:
+def _method(chooser: Chooser, source: Source, seen: Look, request: Request) -> str:
     """Choose the method and check its options."""
     if request.method is not None:
         chooser.tree.setdefault("method", {})["name"] = request.method
-    name = str(chooser.choose("method", "name", *KINDS[source.kind].method))
+    proposed = KINDS[source.kind].method
+    if KINDS[source.kind].propose:
+        proposed = part(source.kind, "propose")(seen, chooser.tree) or proposed
+    name = str(chooser.choose("method", "name", *proposed))
     options = {k: v for k, v in chooser.tree["method"].items() if k != "name"}
     tasks.check(name, options)
     for task in [name, *tasks.parts(name, options)]:

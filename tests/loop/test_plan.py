@@ -103,6 +103,21 @@ def test_text_gets_a_vocabulary_for_its_size_and_one_text_is_held_out_by_its_tai
 
 
 @pytest.mark.parametrize(
+    ("count", "words", "expected"),
+    [(1200, 120, "contriever"), (1200, 12, "bert"), (300, 120, "bert")],
+)
+def test_many_long_documents_get_crops(
+    count: int, words: int, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("text\n" + "".join(f"{i} {'word ' * words}\n" for i in range(count)))
+    found = plan(Request(str(path), steps=1, kind="text"))
+    assert found.config.method["name"] == expected
+    begun = plan(Request(str(path), steps=1, kind="text", method="gpt"))
+    assert begun.config.method["name"] == "gpt"
+
+
+@pytest.mark.parametrize(
     ("request_", "error", "sentence"),
     [
         ({"method": "simclrr"}, UsageError, "Did you mean 'simclr'"),

@@ -8,11 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from unlabeled import config as configs
-from unlabeled.choices import Choice, Chooser, Request
+from unlabeled.choices import Choice, Chooser, Request, short
 from unlabeled.errors import ConfigError
 from unlabeled.look import Look
 from unlabeled.methods import catalogue
 from unlabeled.methods.tasks import parts
+
+
+def propose(seen: Look, tree: Mapping[str, Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Propose crops of documents where there are many long ones, and nothing to begin from.
+
+    What few labels are worth with it was measured on reviews of a thousand bytes
+    (docs/results.md); of short texts there is nothing to crop, and few have few negatives.
+    """
+    if "init" in tree.get("encoder", {}) or seen.count < MANY or seen.size < LONG * seen.count:
+        return None
+    return "contriever", "features of documents; choose bert to tag words, gpt to generate"
 
 
 def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
@@ -47,12 +58,17 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
         chooser.choose("data", "held_out", 0.1, "the last tenth, as is usual for one text")
     if "name" in chooser.tree.get("encoder", {}) and teacher:
         return
-    stack = STACKS.get(method, NEEDED.get(needs, "hf:bert-mini"))
-    chooser.choose("encoder", "name", stack, "fits minutes on a CPU")
+    stack, why = STACKS.get(method, NEEDED.get(needs, "hf:bert-mini")), "fits minutes on a CPU"
+    if method in SHALLOW and short(request) is not None:
+        stack, why = SHALLOW[method], "passes over the data count for more than depth on a CPU"
+    chooser.choose("encoder", "name", stack, why)
 
 
 NEEDED = {"causal": "hf:gpt2-mini", "decoder": "hf:t5-mini", "two streams": "hf:xlnet-mini"}
 STACKS = {"bart": "hf:bart-mini"}
+SHALLOW = {"contriever": "hf:bert-1x128h2"}
+MANY, LONG = 1000, 400
+"""Documents, and bytes of each, from which on crops of them are the better task."""
 LENGTHS = {
     "t5": (141, "by T5's rule, 128 when spans of it are sentinels"),
     "contriever": (256, "crops are of documents of up to 256 tokens, as the authors'"),
