@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from unlabeled.types import Batch, Loss, View
 
 Need = Literal[
-    "feature", "tokens", "text", "causal", "bidirectional", "two streams", "decoder", "waves"
+    "feature",
+    "tokens",
+    "text",
+    "causal",
+    "bidirectional",
+    "two streams",
+    "decoder",
+    "waves",
+    "channels",
 ]
 Scored = Literal["", "text", "hidden", "permuted", "replaced", "rebuilt", "paired"]
 
@@ -40,7 +48,7 @@ class Method(nn.Module):
         needs: what it asks of an encoder: ``feature`` (any encoder), ``tokens`` (blocks run on
             any subset of tokens: a transformer), ``text`` (a stack of text), ``causal`` or
             ``bidirectional`` attention, ``two streams`` of it (XLNet), a ``decoder``, ``waves``
-            (reads samples).
+            (reads samples), ``channels`` (reads those of a log apart).
         class_token: whether its loss shapes a transformer's class token, so that features are
             read from it; otherwise they are the mean of the patches.
         couples_samples: whether the loss of a sample depends on the others in the batch, so

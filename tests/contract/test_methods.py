@@ -194,7 +194,9 @@ ENCODERS = {
         "waves": {"name": "hf:wav2vec2-1x32"},
         "waves of HuBERT": {"name": "hf:hubert-1x32"},
     },
-    "series": {f: {"name": f"hf:{f}-1x32h2"} for f in ("bert", "modernbert", "gpt2", "llama")},
+    "series": {
+        f: {"name": f"hf:{f}-1x32h2"} for f in ("bert", "modernbert", "gpt2", "llama", "patchtst")
+    },
 }
 CASES = [
     (name, kind, label)
@@ -221,6 +223,7 @@ def test_every_encoder_works_or_is_refused_with_what_would(
         "text": label not in ("t5", "bart"),
         "decoder": label in ("t5", "bart"),
         "waves": label.startswith("waves"),
+        "channels": label == "patchtst",
     }[needs]
     if not fits:
         with pytest.raises(ConfigError, match=rf"{name}|Set modality\.form"):

@@ -96,6 +96,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},
         "method": {"transitions": 8, "hidden_dim": 32, "code_dim": 8},
     },
+    "patchtst": {"encoder": {"name": "hf:patchtst-1x32h2", "patch": 4}, "method": {}},
     "mtm": {"encoder": {"name": "hf:modernbert-1x32h2", "patch": 2}, "method": {}},
     "ts2vec": {
         "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},

@@ -14,6 +14,7 @@ from unlabeled.methods import catalogue, load
 _NETWORKS = {
     "causal": ("hf:llama-2x64h2", "sees what came before"),
     "bidirectional": ("hf:modernbert-2x64h2", "sees both sides"),
+    "channels": ("hf:patchtst-2x64h4", "reads channels apart"),
     "feature": ("hf:modernbert-2x64h2", "sees both sides"),
     "tokens": ("hf:modernbert-2x64h2", "sees both sides"),
 }
@@ -40,4 +41,5 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     chooser.choose("encoder", "name", *_NETWORKS[catalogue.describe(method).needs])
     if load(method).recipe.get("name") == "sgd":
         chooser.choose("optim", "name", "adamw", "a transformer hardly learns by sgd")
-    chooser.choose("encoder", "patch", max(1, min(8, seen.size // 16)), "steps a token")
+    most = 12 if catalogue.describe(method).needs == "channels" else 8
+    chooser.choose("encoder", "patch", max(1, min(most, seen.size // 16)), "steps a token")

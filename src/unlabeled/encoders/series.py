@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from unlabeled.config import EncoderConfig, SeriesConfig
-from unlabeled.encoders import language, steps
+from unlabeled.encoders import language, patchtst, steps
+from unlabeled.encoders.patchtst import FAMILY, PatchTST
 from unlabeled.encoders.steps import Steps
 from unlabeled.errors import ConfigError, UsageError
 from unlabeled.nn.attention import Layout
@@ -73,13 +74,18 @@ class SeriesEncoder(Steps):
         settings = self.series.model_dump()
         self.model.config.unlabeled = {"kind": "series", "stack": self.stack, "modality": settings}
         super().save(folder)
-        page = resources.files("unlabeled.encoders").joinpath(READER).read_text("utf-8")
-        (folder / READER).write_text(page, encoding="utf-8")
+        write_page(folder)
+
+
+def write_page(folder: Path) -> None:
+    """Write the page of code that reads logs beside an encoder."""
+    page = resources.files("unlabeled.encoders").joinpath(READER).read_text("utf-8")
+    (folder / READER).write_text(page, encoding="utf-8")
 
 
 def build(
     config: EncoderConfig, series: SeriesConfig, vocab_size: int | None = None
-) -> SeriesEncoder:
+) -> SeriesEncoder | PatchTST:
     """Build a transformer for logs, fresh or from ``config.init``.
 
     Raises:
@@ -91,24 +97,29 @@ def build(
     if config.init is not None:
         made = load(Path(config.init))
         there = len(made.series.observations) + len(made.series.actions)
-        if (made.stack, there) != (stack, channels):
+        reads = made.patch if isinstance(made, PatchTST) else made.stack
+        if (reads, there) != (stack, channels):
             raise ConfigError(
-                f"The encoder in {config.init} reads {made.stack} steps of {there} channels a "
+                f"The encoder in {config.init} reads {reads} steps of {there} channels a "
                 f"token, not {stack} of {channels}. Set encoder.patch and the columns "
                 "(modality.observations, modality.actions) as in its config.json."
             )
+        if isinstance(made, PatchTST):
+            return PatchTST(made.model, series)
         return SeriesEncoder(made.model, stack, series)
+    if config.name.startswith(f"hf:{FAMILY}"):
+        return patchtst.build(config, series, stack)
     if config.name.startswith("timm:"):
         raise ConfigError(
             f"encoder.name='{config.name}' reads images. For logs take hf:modernbert-2x64h2, "
-            "hf:llama-2x64h2, ..."
+            "hf:llama-2x64h2, hf:patchtst-2x64h4, ..."
         )
     return SeriesEncoder(
         steps.fresh(config.name, stack, 2 * channels, series.length), stack, series
     )
 
 
-def load(folder: Path) -> SeriesEncoder:
+def load(folder: Path) -> SeriesEncoder | PatchTST:
     """Open a folder that `save` wrote.
 
     Raises:
@@ -118,5 +129,7 @@ def load(folder: Path) -> SeriesEncoder:
     note = dict(content.get("unlabeled") or {})
     if note.get("kind") != "series":
         raise UsageError(f"{folder} does not hold an encoder of logs.")
+    if content.get("model_type") == FAMILY:
+        return patchtst.load(folder)
     model = language.load(folder).model
     return SeriesEncoder(model, int(note["stack"]), SeriesConfig(**note["modality"]))

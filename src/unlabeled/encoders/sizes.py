@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from unlabeled.encoders.families import FAMILIES
 from unlabeled.errors import UsageError, nearest
@@ -16,7 +17,7 @@ SIZES = {
 }
 
 
-def parse(name: str) -> tuple[str, int, int, int]:
+def parse(name: str, families: Collection[str] = tuple(FAMILIES)) -> tuple[str, int, int, int]:
     """Return family, layers, width and heads of a name.
 
     Raises:
@@ -27,12 +28,12 @@ def parse(name: str) -> tuple[str, int, int, int]:
     """
     family, _, size = name.removeprefix("hf:").rpartition("-")
     shape = re.fullmatch(r"(\d+)x(\d+)(?:h(\d+))?", size)
-    if family not in FAMILIES or (size not in SIZES and shape is None):
-        known = [f"hf:{f}-{s}" for f in FAMILIES for s in SIZES]
+    if family not in families or (size not in SIZES and shape is None):
+        known = [f"hf:{f}-{s}" for f in families for s in SIZES]
         raise UsageError(
-            f"encoder.name='{name}' is not a text encoder.{nearest(name, known)} "
-            f"Families: {', '.join(FAMILIES)}; sizes: {', '.join(SIZES)}, or layers x width and "
-            "heads, such as hf:gpt2-4x128h4."
+            f"encoder.name='{name}' is no such encoder.{nearest(name, known)} "
+            f"Families: {', '.join(families)}; sizes: {', '.join(SIZES)}, or layers x width and "
+            f"heads, such as hf:{next(iter(families))}-4x128h4."
         )
     layers, width = SIZES[size] if shape is None else (int(shape[1]), int(shape[2]))
     heads = int(shape[3]) if shape is not None and shape[3] else max(1, width // 64)

@@ -51,6 +51,7 @@ METHODS: dict[str, str] = {
     "apc": "unlabeled.methods.apc:APC",
     "hubert": "unlabeled.methods.hubert:HuBERT",
     "dynamics": "unlabeled.methods.dynamics:Dynamics",
+    "patchtst": "unlabeled.methods.patchtst:PatchTST",
     "mtm": "unlabeled.methods.mtm:MTM",
     "ts2vec": "unlabeled.methods.ts2vec:TS2Vec",
     "cpc": "unlabeled.methods.cpc:CPC",

@@ -57,8 +57,9 @@ def require_frames(method: str, encoder: Encoder, causal: bool) -> None:
     wanted = "see only what came before" if causal else "see both sides"
     fitting = "hf:llama-4x192h3, hf:gpt2-mini" if causal else "hf:modernbert-4x192h3, hf:bert-mini"
     raise ConfigError(
-        f"{method} needs an encoder of log-mel frames whose tokens {wanted}, and '{encoder.name}' "
-        f"is none. Choose encoder.name from {fitting}, ... with modality.form=frames."
+        f"{method} needs an encoder of steps (log-mel frames, or logs) whose tokens {wanted}, and "
+        f"'{encoder.name}' is none. Choose encoder.name from {fitting}, ...; for recordings with "
+        "modality.form=frames."
     )
 
 
@@ -72,6 +73,19 @@ def require_waves(method: str, encoder: Encoder) -> None:
         raise ConfigError(
             f"{method} needs an encoder of samples, and '{encoder.name}' is none. Choose "
             "encoder.name from hf:wav2vec2-tiny, hf:hubert-mini, ... with modality.form=wave."
+        )
+
+
+def require_channels(method: str, encoder: Encoder) -> None:
+    """Refuse an encoder that does not read the channels of a log apart.
+
+    Raises:
+        ConfigError: names what would work.
+    """
+    if not hasattr(encoder, "attended"):
+        raise ConfigError(
+            f"{method} needs an encoder that reads channels apart, and '{encoder.name}' is none. "
+            "Choose encoder.name from hf:patchtst-2x64h4, hf:patchtst-3x128h8, ..."
         )
 
 

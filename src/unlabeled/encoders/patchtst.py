@@ -1,0 +1,163 @@
+"""transformers' PatchTST on logs: every channel is read by itself, in patches of several steps.
+
+Nie, Nguyen, Sinthong and Kalagnanam, "A Time Series is Worth 64 Words", ICLR 2023,
+arXiv:2211.14730. Before it is read, a channel of a sample is normalised by the mean and deviation
+of what is seen of it, and what is not seen of it by nothing: hidden values leave no trace there.
+
+The feature holds the mean over time of each channel's tokens, one channel after another. The
+folder opens with `AutoModel`; ``read_logs.py`` beside it shows what it is given.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor
+
+from unlabeled.config import EncoderConfig, SeriesConfig
+from unlabeled.encoders.base import Encoder
+from unlabeled.encoders.language import _quiet as quiet
+from unlabeled.encoders.sizes import parse
+from unlabeled.errors import ConfigError, UsageError
+from unlabeled.nn.precision import full
+from unlabeled.tensors import check_file
+
+FAMILY = "patchtst"
+_FLAT = 0.01
+"""Variance that is added, where that of a channel over the pool is 1: what stands still in what is
+seen of a sample is not blown up when it moves where it is hidden."""
+
+
+class PatchTST(Encoder):
+    """A transformer on channels apart, (B, T, 2 C): C normalised channels, then their flags.
+
+    Args:
+        model: a bare `PatchTSTModel`, whose patches do not overlap.
+        series: how logs are read.
+
+    Attributes:
+        width: D of a token; the feature has C D numbers.
+        patch: how many steps make a token.
+    """
+
+    modality = "series"
+
+    def __init__(self, model: Any, series: SeriesConfig) -> None:
+        super().__init__()
+        self.model, self.series, config = model, series, model.config
+        self.patch, self.width = int(config.patch_length), int(config.d_model)
+        self.num_channels = int(config.num_input_channels)
+        self.dim = self.num_channels * self.width
+        self.name = f"hf:{FAMILY}-{config.num_hidden_layers}x{self.width}"
+
+    def patches(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values and flags of patches, (B, T, 2 C) -> (B, C, N, P) each; the end is padded.
+
+        Values are 0 where nothing was measured.
+        """
+        x = F.pad(x, (0, 0, 0, -x.shape[1] % self.patch))
+        values, flags = x.reshape(len(x), -1, self.patch, x.shape[2]).movedim(3, 1).chunk(2, 1)
+        return full(values) * flags, full(flags)
+
+    def scale(self, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation of what is seen of channels, (B, C, N, P) -> (B, C, 1, 1)."""
+        count = seen.sum((2, 3), keepdim=True).clamp(min=1)
+        mean = (values * seen).sum((2, 3), keepdim=True) / count
+        variance = ((values - mean).square() * seen).sum((2, 3), keepdim=True) / count
+        return mean, (variance + float(self.model.config.minimum_scale)).sqrt()
+
+    def attended(self, scaled: Tensor) -> Tensor:
+        """Return the tokens of channels, (B, C, N, P) -> (B, C, N, D)."""
+        stack = self.model.encoder
+        count = scaled.shape[2]
+        x = stack.embedder(scaled) + stack.positional_encoder.position_enc[:count]
+        for layer in stack.layers:
+            x = layer(hidden_state=x)[0]
+        return torch.as_tensor(x)
+
+    def seen(self, values: Tensor, flags: Tensor) -> Tensor:
+        """Return the tokens of what is seen; what is not is 0, as is a channel's mean."""
+        mean, deviation = self.scale(values, flags)
+        return self.attended((values - mean) / deviation * flags)
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Return all tokens, those of the channels of a time side by side, (B, N, C D)."""
+        return self.seen(*self.patches(x)).transpose(1, 2).flatten(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the feature of views, (B, C D): a mean over the patches that hold a number."""
+        values, flags = self.patches(x)
+        weight = (flags.amax(3) > 0.5).to(torch.float32)[..., None]  # (B, C, N, 1)
+        found = full(self.seen(values, flags)) * weight
+        return (found.sum(2) / weight.sum(2).clamp(min=1)).flatten(1)
+
+    def save(self, folder: Path) -> None:
+        """Write config.json, model.safetensors, and a page of code that reads logs for it."""
+        from unlabeled.encoders.series import write_page
+
+        config = self.model.config
+        note = {"kind": "series", "stack": self.patch, "modality": self.series.model_dump()}
+        self.model.config = copy.deepcopy(config)
+        self.model.config.unlabeled = note
+        self.model.config.architectures = [type(self.model).__name__]
+        try:
+            with quiet():
+                self.model.save_pretrained(str(folder))
+        finally:
+            self.model.config = config
+        write_page(folder)
+
+
+def build(config: EncoderConfig, series: SeriesConfig, patch: int) -> PatchTST:
+    """Build a PatchTST for logs with fresh weights.
+
+    Raises:
+        UsageError: there is no such size.
+        ConfigError: a log would be a single patch.
+    """
+    _, layers, width, heads = parse(config.name, (FAMILY,))
+    count = -(-series.length // patch)
+    if count < 2:
+        raise ConfigError(
+            f"encoder.patch={patch} makes one patch of the {series.length} steps of a log; "
+            f"patchtst needs several. Give encoder.patch={max(1, series.length // 16)}."
+        )
+    settings = transformers.PatchTSTConfig(
+        num_input_channels=len(series.observations) + len(series.actions),
+        context_length=count * patch,
+        patch_length=patch,
+        patch_stride=patch,
+        num_hidden_layers=layers,
+        d_model=width,
+        num_attention_heads=heads,
+        ffn_dim=2 * width,
+        **config.options,
+    )
+    settings.minimum_scale = _FLAT
+    settings._attn_implementation = "sdpa"
+    return PatchTST(transformers.PatchTSTModel(settings), series)
+
+
+def load(folder: Path) -> PatchTST:
+    """Open a folder that `PatchTST.save` wrote.
+
+    Raises:
+        UsageError: it holds no safetensors.
+    """
+    note = json.loads((folder / "config.json").read_text(encoding="utf-8"))["unlabeled"]
+    files = list(folder.glob("*.safetensors"))
+    if not files:
+        raise UsageError(f"{folder} holds no .safetensors; other formats can run code.")
+    for path in files:
+        check_file(path)
+    with quiet():
+        model = transformers.PatchTSTModel.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+    return PatchTST(model, SeriesConfig(**note["modality"]))
