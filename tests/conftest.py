@@ -125,9 +125,47 @@ def log_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def draw_clip(number: int, frames: int = 10, size: int = 16) -> np.ndarray:
+    """Return a clip of a moving square, (T, size, size, 3) uint8; four kinds by its direction."""
+    rng = np.random.default_rng(number)
+    clip = np.tile(rng.integers(0, 60, (size, size, 3)), (frames, 1, 1, 1))
+    colour, place = rng.integers(120, 255, 3), rng.integers(0, size, 2)
+    step = ((0, 1), (0, -1), (1, 0), (-1, 0))[number % 4]
+    for time, frame in enumerate(clip):
+        rows, columns = ((place[i] + time * step[i] + np.arange(5)) % size for i in (0, 1))
+        frame[np.ix_(rows, columns)] = colour
+    return clip.astype(np.uint8)
+
+
+def write_clip(path: Path, clip: np.ndarray, codec: str, **options: str) -> None:
+    """Encode a clip (T, H, W, 3) at 10 frames a second."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10, options=options)
+        stream.height, stream.width = clip.shape[1:3]
+        stream.pix_fmt = {"ffv1": "bgr0", "mjpeg": "yuvj444p"}.get(codec, "yuv420p")
+        for frame in clip:
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 48 short clips in four class folders: mp4, mkv and avi files."""
+    folder = tmp_path_factory.mktemp("clips")
+    for number in range(48):
+        place = folder / "abcd"[number % 4]
+        place.mkdir(exist_ok=True)
+        suffix, codec = ((".mp4", "mpeg4"), (".mkv", "ffv1"), (".avi", "mjpeg"))[number % 3]
+        write_clip(place / f"{number:03d}{suffix}", draw_clip(number, 8 + number % 5), codec)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def folders(
-    image_folder: Path, text_folder: Path, sound_folder: Path, log_folder: Path
+    image_folder: Path, text_folder: Path, sound_folder: Path, log_folder: Path, clip_folder: Path
 ) -> dict[str, Path]:
     """Return small data of each kind."""
     return {
@@ -135,6 +173,7 @@ def folders(
         "text": text_folder,
         "audio": sound_folder,
         "series": log_folder,
+        "video": clip_folder,
     }
 
 

@@ -22,6 +22,7 @@ from unlabeled.modality_config import Frozen
 from unlabeled.modality_config import ImageConfig as ImageConfig
 from unlabeled.modality_config import SeriesConfig as SeriesConfig
 from unlabeled.modality_config import TextConfig as TextConfig
+from unlabeled.modality_config import VideoConfig as VideoConfig
 
 FORMAT = 1
 """Version of the run folder and of its files; raised when their meaning changes."""
@@ -31,7 +32,9 @@ class DataConfig(Frozen):
     """Which samples are pre-trained on."""
 
     path: str = Field(description="folder, file (parquet, csv, jsonl, txt list) or hf://dataset")
-    kind: Literal["image", "text", "audio", "series"] = Field(description="what the samples are")
+    kind: Literal["image", "text", "audio", "series", "video"] = Field(
+        description="what the samples are"
+    )
     column: str | None = Field(None, description="column of a table that holds the samples")
     held_out: float = Field(0.05, ge=0, lt=1, description="share kept out of pre-training")
     bad_budget: float = Field(
@@ -151,7 +154,7 @@ class RunConfig(Frozen):
 
     format: Literal[1] = 1
     data: DataConfig
-    modality: ImageConfig | TextConfig | AudioConfig | SeriesConfig
+    modality: ImageConfig | TextConfig | AudioConfig | SeriesConfig | VideoConfig
     encoder: EncoderConfig
     method: dict[str, Any] = Field(description="name and options of the pretext task")
     optim: OptimConfig = OptimConfig()

@@ -21,6 +21,7 @@ EXTRAS = {
     "robots": ("h5py",),
     "simulation": ("gymnasium", "mujoco"),
     "tiff": ("tifffile",),
+    "video": ("av",),
 }
 _CORE = ("torch", "torchvision", "timm", "transformers", "datasets", "safetensors", "scikit-learn")
 _FREE_GB = 5.0

@@ -42,7 +42,7 @@ def payload(item: Any, kind: str) -> Any:
     Args:
         item: for text a string; for logs an array (steps, channels) or the path of one log; for
             images encoded bytes, a path, a Pillow image, or a uint8
-            array (H, W) or (H, W, C).
+            array (H, W) or (H, W, C); for clips bytes, a path, or a uint8 array (T, H, W, C).
         kind: one of `kinds.KINDS`.
 
     Raises:
@@ -111,6 +111,8 @@ def encode_image(item: Any) -> bytes:
 
     if not isinstance(item, Image.Image):
         array = np.asarray(item)
+        if array.ndim == 4 and array.dtype == "uint8":  # a clip
+            return _as_array(array)
         if array.ndim not in (2, 3) or array.dtype.kind not in "buif" or array.size == 0:
             raise UsageError(
                 f"An image is a uint8 array or one of deeper numbers, (H, W) or (H, W, C); this is "
@@ -147,6 +149,8 @@ def kind_of(items: Sequence[Any] | NDArray[Any]) -> str:
     for kind in ENCODED:
         if ending in KINDS[kind].suffixes:
             return kind
+    if getattr(first, "ndim", 0) == 4:
+        return "video"
     return "text" if isinstance(first, str) else "image"
 
 

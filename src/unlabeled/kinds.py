@@ -34,6 +34,7 @@ class Kind:
         sketch: ``module:Class`` that tells near-duplicates; empty where none does.
         propose: ``module:function`` that says what is chosen instead of `method` for some data;
             empty where nothing depends on them.
+        also: endings of files of other kinds that it reads where it is asked for by name.
         strings: whether items are strings, whose tokens are packed into rows.
         rows: whether items are rows of tables and arrays of numbers; items of other kinds are
             encoded bytes, each of which is a sample.
@@ -56,6 +57,7 @@ class Kind:
     propose: str = ""
     strings: bool = False
     rows: bool = False
+    also: frozenset[str] = frozenset()
 
 
 IMAGE = frozenset(
@@ -67,6 +69,7 @@ AUDIO = frozenset(
 )
 TEXT = frozenset({".txt", ".text", ".md", ".rst"})
 SERIES = frozenset({".npz", ".h5", ".hdf5"})
+VIDEO = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 TABLE = frozenset({".parquet", ".csv", ".tsv", ".jsonl", ".ndjson"})
 _WORDS = ("review", "sentence", "abstract", "message")
 _PATHS = ("file", "path", "file_name", "filename")
@@ -137,6 +140,23 @@ KINDS: Mapping[str, Kind] = {
         baselines="unlabeled.transfer.series_baselines:for_series",
         samples="unlabeled.report.series_samples:SeriesSamples",
         rows=True,
+    ),
+    "video": Kind(
+        plural="clips",
+        files="video files",
+        suffixes=VIDEO,
+        columns=("video", "clip", "film", *_PATHS),
+        method=("videomae", "learns from pixels alone and cannot collapse"),
+        network="hf:videomae-4x192h3",
+        modality="unlabeled.modalities.video:Video",
+        encoders="unlabeled.encoders.clips",
+        choices="unlabeled.choices.video:choose",
+        look="unlabeled.look:clips",
+        inspection="unlabeled.data.film_figures:FilmFigures",
+        baselines="unlabeled.transfer.video_baselines:for_video",
+        samples="unlabeled.report.video_samples:VideoSamples",
+        sketch="unlabeled.data.sketch:Clips",
+        also=frozenset({".gif", ".webp", ".png", ".apng", ".jpg", ".jpeg", ".npy", ".npz"}),
     ),
 }  # fmt: skip
 

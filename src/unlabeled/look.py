@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SAMPLE = 200
 """How many items are opened."""
 
+CLIPS, GREY = 40, 8
+"""How many clips are decoded, and by how much the channels of grey video differ by its coding."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -140,6 +143,43 @@ def images(source: Source, places: list[int]) -> Look:
         "image", len(source), words, size, why, channels,
         "no sampled image has colour" if channels == 1 else "some images have colour", mean, std,
         settings=_jitter(channels),
+    )  # fmt: skip
+
+
+def clips(source: Source, places: list[int]) -> Look:
+    """Measure clips; of `details`, the median of their frames and of frames a second.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    from unlabeled.modalities import pixels
+    from unlabeled.modalities.film import Limits
+    from unlabeled.modalities.video import decode
+
+    found, reasons = [], []
+    for place in places[:: max(1, len(places) // CLIPS)]:
+        try:
+            found.append(decode(source.payload(place), Limits(edge=256, keep=8)))
+        except DataError as error:
+            reasons.append(str(error))
+    if not found:
+        raise DataError(f"None of {len(reasons)} clips could be read. First: {reasons[0]}")
+    edges, counts = [min(f.height, f.width) for f in found], [f.count for f in found]
+    rates = [f.rate for f in found if f.rate]
+    rate = float(np.median(rates)) if rates else 0.0
+    size, why = _size(int(np.median(edges)))
+    every = np.concatenate([pixels.sample(frame) for f in found for frame in f.frames])
+    grey = bool(np.ptp(every, axis=1).max() <= GREY)
+    channels = 1 if grey else 3
+    mean, std = _moments(every[:, :channels] / 255)
+    words = (
+        f"{len(source):,} clips of {min(counts):,}-{max(counts):,} frames, {min(edges)}-"
+        f"{max(edges)} px" + (f", {rate:.3g} frames a second" if rate else "")
+    )
+    return Look(
+        "video", len(source), words, size, why, channels,
+        "no sampled clip has colour" if grey else "some clips have colour", mean, std,
+        details=(int(np.median(counts)), rate),
     )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ class Method(nn.Module):
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
-    modalities: ClassVar[tuple[str, ...]] = ("image", "audio", "series")
+    modalities: ClassVar[tuple[str, ...]] = ("image", "audio", "series", "video")
     needs: ClassVar[Need] = "feature"
     class_token: ClassVar[bool] = False
     couples_samples: ClassVar[bool] = False

@@ -113,10 +113,29 @@ class SeriesConfig(Frozen):
     )
 
 
+class VideoConfig(Frozen):
+    """How clips are read."""
+
+    size: int = Field(64, ge=8, le=1024, description="edge of the encoder's input in pixels")
+    channels: Literal[1, 3] = Field(3, description="1 grey, 3 colour")
+    frames: int = Field(16, ge=2, le=512, description="frames that an encoder sees")
+    stride: int = Field(
+        0, ge=0, le=256, description="frames of a clip to the next one seen; 0 spreads over all"
+    )
+    mean: tuple[float, ...] = Field((0.5,), description="per channel, values in [0, 1]")
+    std: tuple[float, ...] = Field((0.5,), description="per channel, > 0")
+    max_pixels: int = Field(50_000_000, ge=1, description="larger frames are refused")
+    max_frames: int = Field(3000, ge=2, le=1_000_000, description="longer clips are refused")
+    shortest: int = Field(2, ge=2, description="shorter clips are refused, in frames")
+    flip: bool = Field(False, description="whether mirrored clips mean the same")
+    blur: bool = Field(False, description="whether blurring is used (off for small frames)")
+
+
 MODALITIES: Mapping[str, type[BaseModel]] = {
     "image": ImageConfig,
     "text": TextConfig,
     "audio": AudioConfig,
     "series": SeriesConfig,
+    "video": VideoConfig,
 }
 """Options of the section ``modality``, by kind of data."""

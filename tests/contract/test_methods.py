@@ -197,6 +197,7 @@ ENCODERS = {
     "series": {
         f: {"name": f"hf:{f}-1x32h2"} for f in ("bert", "modernbert", "gpt2", "llama", "patchtst")
     },
+    "video": {"a transformer": {"name": "hf:videomae-1x32h2", "patch": 4}},
 }
 CASES = [
     (name, kind, label)

@@ -30,6 +30,7 @@ PATCHES = {
     "patch": 4,
     "options": {"embed_dim": 48, "depth": 2},
 }
+CLIPS = {"name": "hf:videomae-2x48h2", "patch": 4}
 SMALL: dict[str, dict[str, Any]] = {
     "simclr": {"encoder": NARROW, "method": {}},
     "mae": {
@@ -98,6 +99,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "patchtst": {"encoder": {"name": "hf:patchtst-1x32h2", "patch": 4}, "method": {}},
     "mtm": {"encoder": {"name": "hf:modernbert-1x32h2", "patch": 2}, "method": {}},
+    "videomae": {"encoder": CLIPS, "method": {"mask_ratio": 0.75, "decoder_depth": 1}},
     "ts2vec": {
         "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},
         "method": {"out_dim": 16},
@@ -130,13 +132,14 @@ SERIES = {
     "change": [0.25, 0.4, 0.5],
     "length": 48,
 }
+VIDEO = {"size": 16, "frames": 4, "mean": [0.2, 0.2, 0.2], "std": [0.2, 0.2, 0.2]}
 
 
 def small_config(method: str, data: Path, **loop: Any) -> RunConfig:
     """Return the configuration of a run of seconds."""
     small = SMALL[method]
     kind = catalogue.describe(method).modalities[0]
-    read = {"image": IMAGE, "text": TEXT, "audio": AUDIO, "series": SERIES}[kind]
+    read = {"image": IMAGE, "text": TEXT, "audio": AUDIO, "series": SERIES, "video": VIDEO}[kind]
     steps = {"steps": 24, "batch": 8, "save_steps": 5, "log_steps": 1, "health_steps": 6, "seed": 3}
     return config.build(
         {

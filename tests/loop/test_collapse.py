@@ -15,8 +15,16 @@ from unlabeled import loop
 from unlabeled.config import RunConfig
 from unlabeled.presets import SHORT
 
-RATES = {"simclr": 0.03, "simsiam": 0.03, "dino": 5e-4, "mae": 1e-3, "gpt": 3e-3, "bert": 3e-3}
-ADAM = ("dino", "mae", "gpt", "bert")
+RATES = {
+    "simclr": 0.03,
+    "simsiam": 0.03,
+    "dino": 5e-4,
+    "mae": 1e-3,
+    "gpt": 3e-3,
+    "bert": 3e-3,
+    "videomae": 1e-3,
+}
+ADAM = ("dino", "mae", "gpt", "bert", "videomae")
 JOINT = ("mocov3", "byol", "barlow", "vicreg", "nnclr")  # moco and swav start slower than this
 HEALTHY: dict[str, dict[str, Any]] = {  # what the tiny settings of other tests leave out
     "nnclr": {"queue": 256},
@@ -131,12 +139,12 @@ def test_dino_with_a_teacher_that_says_nothing(images: Path, tmp_path: Path) -> 
     assert "targets are uniform" in caught(config, tmp_path / "run")
 
 
-@pytest.mark.parametrize("method", ["mae", "gpt", "bert"])
+@pytest.mark.parametrize("method", ["mae", "gpt", "bert", "videomae"])
 def test_a_rate_that_ruins_the_features(
-    method: str, images: Path, text_folder: Path, tmp_path: Path
+    method: str, images: Path, text_folder: Path, clip_folder: Path, tmp_path: Path
 ) -> None:
     """Methods whose targets are data cannot collapse by agreeing; a wild rate still ruins them."""
-    data = text_folder if method in ("gpt", "bert") else images
+    data = {"gpt": text_folder, "bert": text_folder, "videomae": clip_folder}.get(method, images)
     said = caught(_config(method, data, rate=3.0), tmp_path / "run")
     assert "optim.lr" in said
 

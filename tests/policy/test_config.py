@@ -15,6 +15,7 @@ SECTIONS = [
     config.TextConfig,
     config.AudioConfig,
     config.SeriesConfig,
+    config.VideoConfig,
     config.EncoderConfig,
     config.OptimConfig,
     config.LoopConfig,

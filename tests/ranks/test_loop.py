@@ -14,6 +14,7 @@ import pytest
 from tests.loop.running import Child, losses, small_config, state_hash, train
 from unlabeled import checkpoint
 from unlabeled.config import RunConfig
+from unlabeled.methods import catalogue
 
 
 def _ranks(out: Path, config: RunConfig | None) -> list[Child]:
@@ -31,12 +32,12 @@ def _ranks(out: Path, config: RunConfig | None) -> list[Child]:
     return children
 
 
-@pytest.mark.parametrize("method", ["mae", "bert", "simclr"])
+@pytest.mark.parametrize("method", ["mae", "bert", "simclr", "videomae"])
 def test_two_ranks_give_the_losses_of_one(
-    method: str, tmp_path: Path, image_folder: Path, text_folder: Path
+    method: str, tmp_path: Path, folders: dict[str, Path]
 ) -> None:
     """R4: the same global batch, the same losses within 1e-5 (relative) for 12 steps."""
-    data = text_folder if method == "bert" else image_folder
+    data = folders[catalogue.describe(method).modalities[0]]
     config = small_config(method, data, steps=12)
     ranks = _ranks(tmp_path / "two", config)
     assert [child.wait() for child in ranks] == [0, 0], ranks[0].log()

@@ -5,6 +5,7 @@ Imports neither torch nor datasets: a wrong path is answered at once.
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
 from collections import Counter
@@ -119,7 +120,7 @@ def _find_in_file(
         return read_tables([where], kind, column)
     if column is not None:
         raise UsageError(f"{_shown(path)} is not a table, so it has no column '{column}'.")
-    holds = next((name for name, row in KINDS.items() if suffix in row.suffixes), None)
+    holds = _held(suffix, kind)
     if holds is not None and not strings(holds):
         if kind not in (None, holds):
             raise UsageError(f"{_shown(path)} is {_one(holds)}, not {kind}.")
@@ -141,6 +142,13 @@ def _find_in_file(
     )
 
 
+def _held(suffix: str, kind: str | None) -> str | None:
+    """Return which kind of data a file with this ending holds; the kind asked for comes first."""
+    if kind is not None and suffix in KINDS[kind].also:
+        return kind
+    return next((name for name, row in KINDS.items() if suffix in row.suffixes), None)
+
+
 def _parted(where: bytes) -> tuple[bytes, list[bytes]]:
     folder, name = os.path.split(where)
     return folder, [name]
@@ -155,7 +163,7 @@ def _find_in_folder(
 ) -> Source:
     if not os.access(where, os.R_OK | os.X_OK):
         raise UsageError(f"{_shown(path)} may not be read (permission denied).")
-    found = scan(where)
+    found = scan(where, kind)
     counts = {name: len(names) for name, names in found.names.items()}
     rivals = [kind] if kind else list(KINDS)
     # A folder of tables may hold a README; images beside a table are the data it describes.
@@ -182,16 +190,19 @@ def _find_in_folder(
 
 
 def _whole_or_cut(files: Files) -> Source:
-    """Cut the long recordings and the very large images of a folder or list into samples."""
-    if files.kind == "audio":
-        from unlabeled.data.pieces import cut
+    """Cut long recordings, long videos and very large images of a folder or list into samples."""
+    if files.kind not in _CUTTERS:
+        return files
+    found: Source = importlib.import_module(_CUTTERS[files.kind]).cut(files)
+    return found
 
-        return cut(files)
-    if files.kind == "image":
-        from unlabeled.data import tiles
 
-        return tiles.cut(files)
-    return files
+_CUTTERS = {
+    "audio": "unlabeled.data.pieces",
+    "image": "unlabeled.data.tiles",
+    "video": "unlabeled.data.clips",
+}
+"""Modules whose `cut` makes samples of files."""
 
 
 def _nothing(path: str, kind: str | None, found: Scan) -> str:

@@ -219,8 +219,15 @@ def _list_folder(path: bytes, skipped: Counter[str]) -> tuple[list[tuple[bytes, 
     return files, folders
 
 
-def scan(root: bytes) -> Scan:
-    """Walk a folder: regular files only, in a fixed order; links are counted, not followed."""
+def scan(root: bytes, asked: str | None = None) -> Scan:
+    """Walk a folder: regular files only, in a fixed order; links are counted, not followed.
+
+    Args:
+        root: the folder.
+        asked: the kind that was asked for, which may also read files of others.
+    """
+    also = KINDS[asked].also if asked is not None else ()
+    kinds = {**_KIND_OF, **dict.fromkeys(also, asked)}
     found = Scan(
         {kind: [] for kind in (*KINDS, "table")},
         {kind: [] for kind in (*KINDS, "table")},
@@ -234,7 +241,7 @@ def scan(root: bytes) -> Scan:
         for name, size in files:
             suffix = _suffix(name)
             found.suffixes[suffix] += 1
-            kind = _KIND_OF.get(suffix)
+            kind = kinds.get(suffix)
             if kind is not None:
                 found.names[kind].append(os.path.join(folder, name))
                 found.sizes[kind].append(size)
@@ -279,7 +286,9 @@ def listed(path: bytes, kind: str | None) -> Files | None:
         for line in iter(lambda: _line(raw), None):
             if line and kind is None:  # the first line decides; text is not guessed to be a list
                 kind = _SAMPLES.get(_suffix(line))
-            if line and (kind is None or _suffix(line) not in KINDS[kind].suffixes):
+            if line and (
+                kind is None or _suffix(line) not in KINDS[kind].suffixes | KINDS[kind].also
+            ):
                 return None
             if line:
                 lines.append(line)

@@ -184,6 +184,19 @@ class Images(_Pictures):
         return self.of(PIL.Image.fromarray(grey))
 
 
+class Clips(_Pictures):
+    """Sketches of clips: three frames of each, beside one another."""
+
+    def look(self, source: Source, index: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Look at one clip."""
+        from unlabeled.modalities.film import Limits
+        from unlabeled.modalities.video import decode
+
+        frames = decode(source.payload(index), Limits(1, 32, 8)).frames[..., 0]
+        places = np.linspace(0, len(frames) - 1, 3).astype(int)
+        return self.of(PIL.Image.fromarray(np.hstack(list(frames[places]))))
+
+
 class Recordings(_Pictures):
     """Sketches of encoded recordings: how 16 bands move over 64 moments.
 

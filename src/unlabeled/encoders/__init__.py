@@ -60,4 +60,6 @@ def _kind(content: Mapping[str, Any]) -> str:
         return str(noted)
     if content.get("model_type") in ("wav2vec2", "hubert"):
         return "audio"
+    if content.get("model_type") == "videomae":
+        return "video"
     return "image" if "architecture" in content else "text"

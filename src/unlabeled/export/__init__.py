@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
 _HOLDS = {
-    "hf": ("image", "text", "audio", "series"),
+    "hf": ("image", "text", "audio", "series", "video"),
     "timm": ("image", "audio"),
     "onnx": ("image", "text"),
     "sentence-transformers": ("text",),
@@ -108,10 +108,10 @@ def _fits(run: Run, to: str, part: str) -> None:
         fitting = [f for f in fits if (part, f) != ("finetune", to)]
         what = "a classifier" if to in fits else f"an encoder of {kind}"
         raise UsageError(f"{to} cannot hold {what}. Possible: {', '.join(fitting)}.")
-    if kinds.rows(kind) and part == "finetune":
+    if (kinds.rows(kind) or kind == "video") and part == "finetune":
         raise UsageError(
-            "A classifier of logs stays in RUN/finetune, where `unlabeled predict` reads it; only "
-            "the encoder can be exported."
+            f"A classifier of {kinds.KINDS[kind].plural} stays in RUN/finetune, where `unlabeled "
+            "predict` reads it; only the encoder can be exported."
         )
     if isinstance(run.config.modality, AudioConfig):
         from unlabeled.export import sounds

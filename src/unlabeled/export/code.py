@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unlabeled.config import AudioConfig, ImageConfig, RunConfig, SeriesConfig, TextConfig
+from unlabeled.config import (
+    AudioConfig,
+    ImageConfig,
+    RunConfig,
+    SeriesConfig,
+    TextConfig,
+    VideoConfig,
+)
 from unlabeled.export import sounds
 
 
@@ -24,9 +31,22 @@ def usage(to: str, part: str, config: RunConfig, path: Path) -> str:
             f'model = load("{path}")\n'
             "feature = features(model, log)   # floats (steps, channels), NaN where missing"
         )
+    if isinstance(config.modality, VideoConfig):
+        return _clips(config.modality, path)
     if isinstance(config.modality, AudioConfig):
         return sounds.usage(config.modality.form, to, path)
     return _code(to, part, config, path) + _longer(config)
+
+
+def _clips(video: VideoConfig, path: Path) -> str:
+    chosen = "spread over the clip" if not video.stride else f"every {video.stride}. of the clip"
+    return (
+        "from transformers import AutoImageProcessor, AutoModel\n"
+        f'reader = AutoImageProcessor.from_pretrained("{path}")\n'
+        f'model = AutoModel.from_pretrained("{path}").eval()\n'
+        f'clip = reader(frames, return_tensors="pt")   # {video.frames} frames, {chosen}\n'
+        "feature = model(**clip).last_hidden_state.mean(1)"
+    )
 
 
 def _longer(config: RunConfig) -> str:

@@ -124,6 +124,9 @@ def with_transformers(folder: Path, given: Reference) -> NDArray[np.float32]:
         return np.stack([_array(read_logs.features(model, log)) for log in given.logs])
     content = config_of(folder)
     classifier = classifies(content)
+    if given.pixels is not None and given.pixels.ndim == 5:  # clips
+        model = transformers.AutoModel.from_pretrained(folder).eval()
+        return _array(model(pixel_values=given.pixels).last_hidden_state.mean(1))
     if given.pixels is not None:
         name = "AutoModelForImageClassification" if classifier else "AutoModel"
         model = getattr(transformers, name).from_pretrained(folder).eval()

@@ -53,6 +53,7 @@ METHODS: dict[str, str] = {
     "dynamics": "unlabeled.methods.dynamics:Dynamics",
     "patchtst": "unlabeled.methods.patchtst:PatchTST",
     "mtm": "unlabeled.methods.mtm:MTM",
+    "videomae": "unlabeled.methods.videomae:VideoMAE",
     "ts2vec": "unlabeled.methods.ts2vec:TS2Vec",
     "cpc": "unlabeled.methods.cpc:CPC",
     "wav2vec2": "unlabeled.methods.wav2vec2:Wav2Vec2",

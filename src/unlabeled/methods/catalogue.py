@@ -78,7 +78,7 @@ def describe(name: str) -> MethodCard:
         summary=paragraphs[0],
         citation=paragraphs[1] if len(paragraphs) > 1 else "",
         text=text,
-        modalities=literal(values.get("modalities"), ("image", "audio", "series")),
+        modalities=literal(values.get("modalities"), ("image", "audio", "series", "video")),
         needs=literal(values.get("needs"), "feature"),
         class_token=literal(values.get("class_token"), False),
         couples_samples=literal(values.get("couples_samples"), False),

@@ -155,13 +155,13 @@ class Image(Modality):
         """
         height, width, channels = raw.shape
         edge, deep = self.edge(view), raw.dtype != np.uint8
-        planes = [] if deep else _planes(raw)
+        parts = [] if deep else planes(raw)
         cuts = np.empty((view.count, channels, edge, edge), np.float32 if deep else np.uint8)
         for cut in cuts:
             box = crop_box(height, width, view.extent, rng)
             mirrored = view.flip and self.config.flip and rng.random() < 0.5
             turns = int(rng.integers(4)) if view.flip and self.config.turn else 0
-            pixels = self._resize_deep(raw, box, edge) if deep else _resize(planes, box, edge)
+            pixels = self._resize_deep(raw, box, edge) if deep else resize(parts, box, edge)
             pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, turns)
             cut[:] = pixels.transpose(2, 0, 1)
         return torch.from_numpy(cuts)
@@ -173,7 +173,7 @@ class Image(Modality):
         left, top, right, bottom = box
         part = raw[top:bottom, left:right].astype(np.float32)
         planes = [PIL.Image.fromarray(np.ascontiguousarray(x)) for x in np.moveaxis(part, 2, 0)]
-        pixels = _resize(planes, (0, 0, right - left, bottom - top), edge)
+        pixels = resize(planes, (0, 0, right - left, bottom - top), edge)
         low, high = (np.asarray(x, np.float32) for x in (self.config.low, self.config.high))
         return pixels if not len(low) else (pixels - low) / (high - low)
 
@@ -277,7 +277,7 @@ def _centred(height: int, width: int, h: int, w: int) -> tuple[int, int, int, in
     return left, top, left + w, top + h
 
 
-def _planes(raw: NDArray[np.uint8]) -> list[PIL.Image.Image]:
+def planes(raw: NDArray[np.uint8]) -> list[PIL.Image.Image]:
     """Return Pillow images that together hold the channels: one of RGB, else one a channel."""
     raw = np.ascontiguousarray(raw)
     if raw.shape[2] == 3:
@@ -285,7 +285,7 @@ def _planes(raw: NDArray[np.uint8]) -> list[PIL.Image.Image]:
     return [PIL.Image.fromarray(np.ascontiguousarray(raw[:, :, c])) for c in range(raw.shape[2])]
 
 
-def _resize(
+def resize(
     planes: list[PIL.Image.Image], box: tuple[int, int, int, int], edge: int
 ) -> NDArray[np.uint8]:
     """Resize a box of each plane to a square, (edge, edge, C).

@@ -23,6 +23,20 @@ def sincos_1d(positions: Tensor, dim: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()
 
 
+def sinusoid(number: int, dim: int) -> Tensor:
+    """Encode 0 .. number - 1 with sines and cosines in turn, as Vaswani et al. write it.
+
+    Args:
+        number: N.
+        dim: D, even.
+
+    Returns:
+        (N, D) float32.
+    """
+    halves = sincos_1d(torch.arange(number), dim)
+    return halves.reshape(number, 2, dim // 2).transpose(1, 2).flatten(1)
+
+
 def sincos_2d(side: int, dim: int, num_prefix: int = 0) -> Tensor:
     """Encode the cells of a square grid: half of the width for the column, half for the row.
 

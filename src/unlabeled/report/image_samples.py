@@ -162,6 +162,10 @@ class ImageSamples:
         grey = (255 * share).round().to(torch.uint8).numpy()
         return np.repeat(grey[..., None], 3, axis=-1)
 
+    def thumbnails(self) -> grid.Pixels:
+        """Return what each sample is shown as on the map, (N, H, W, C) uint8."""
+        return self.pixels(self.plain)
+
     def map(self) -> None:
         """Draw all samples where their features lie."""
         thumbs = [
@@ -170,7 +174,7 @@ class ImageSamples:
                     (_MAP_THUMB, _MAP_THUMB), Image.Resampling.LANCZOS
                 )
             )
-            for image in self.pixels(self.plain)
+            for image in self.thumbnails()
         ]
         places = nearest.plane(self.features, self.seed)
         self._save("map", grid.scatter(thumbs, places, _MAP_EDGE), _MAP_EDGE)

@@ -79,14 +79,15 @@ GENERATIONS = Wanted(
 )  # fmt: skip
 
 
-_SAW = {"image": [VIEWS], "audio": [VIEWS], "series": [VIEWS]}
+_SAW = {"image": [VIEWS], "audio": [VIEWS], "series": [VIEWS], "video": [VIEWS]}
 _SAW_OF_TEXT = {"text": [GENERATIONS], "hidden": [FILLS]}
-_SAW_BY_METHOD = {"mae": [VIEWS, MASKS], "simmim": [VIEWS, MASKS]}
+_SAW_BY_METHOD = {"mae": [VIEWS, MASKS], "simmim": [VIEWS, MASKS], "videomae": [VIEWS, MASKS]}
 _LEARNED = {
     "image": [NEIGHBOURS, PATCHES, MAP],
     "text": [NEIGHBOURS],
     "audio": [NEIGHBOURS, MAP],
     "series": [NEIGHBOURS, MAP],
+    "video": [NEIGHBOURS, MAP],
 }
 
 

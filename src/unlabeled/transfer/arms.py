@@ -83,6 +83,15 @@ ARMS: dict[str, Arm] = {
     "mfcc": Arm("MFCC statistics + LR", "plain", _LINEAR),
     "statistics": Arm("statistics + LR", "plain", _LINEAR),
     "rocket": Arm("random kernels + LR", "plain", f"500 dilated kernels (ROCKET); {_LINEAR}"),
+    "moments": Arm(
+        "moments of pixels + LR", "plain", f"mean and deviation of pixels over time; {_LINEAR}"
+    ),
+    "middle": Arm(
+        "the middle frame + LR", "plain", f"histograms of its colours and edges; {_LINEAR}"
+    ),
+    "motion": Arm(
+        "optical flow + LR", "plain", f"its statistics in 4 x 4 cells (Lucas-Kanade); {_LINEAR}"
+    ),
     "lookup": Arm(
         "word and ending lookup", "plain", "tagged words: the commonest tag of a word or its ending"
     ),

@@ -46,7 +46,7 @@ def for_images(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[
     from unlabeled.transfer import patch_codes
 
     return {
-        "pca": lambda: _pca(train, test, pool),
+        "pca": lambda: principal(pixels, train, test, pool),
         "histogram": lambda: _histogram(train, test),
         **patch_codes.for_images(train, test, pool),
     }
@@ -94,15 +94,18 @@ def pixels(inputs: Inputs) -> NDArray[np.float32]:
     return np.concatenate([x.flatten(1).numpy() for x in small_images(inputs)])
 
 
-def _pca(train: Inputs, test: Inputs, pool: Inputs) -> Plain:
+def principal(
+    flat: Callable[[Inputs], NDArray[np.float32]], train: Inputs, test: Inputs, pool: Inputs
+) -> Plain:
+    """Return the main directions of the pool, found with `flat`: samples -> (N, D)."""
     from sklearn.decomposition import PCA
 
-    seen = pixels(pool)
+    seen = flat(pool)
     width = min(COMPONENTS, *seen.shape)
     fitted = PCA(width, svd_solver="randomized", random_state=0).fit(seen)
     return Plain(
-        fitted.transform(pixels(train)).astype(np.float32),
-        fitted.transform(pixels(test)).astype(np.float32),
+        fitted.transform(flat(train)).astype(np.float32),
+        fitted.transform(flat(test)).astype(np.float32),
     )
 
 

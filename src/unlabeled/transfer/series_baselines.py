@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled.transfer.baselines import COMPONENTS, Plain, described
+from unlabeled.transfer.baselines import Plain, described, principal
 from unlabeled.transfer.features import Inputs
 
 _LEAST = 1e-6
@@ -26,7 +26,7 @@ def for_series(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[
         return Plain(seen[name], asked[name], whiten=True)
 
     return {
-        "pca": lambda: _pca(train, test, pool),
+        "pca": lambda: principal(_flat, train, test, pool),
         "statistics": lambda: plain("statistics"),
         "rocket": lambda: plain("rocket"),
     }
@@ -39,15 +39,3 @@ def _flat(inputs: Inputs) -> NDArray[np.float32]:
         for start in range(0, len(inputs), 512)
     ]
     return np.concatenate(parts)
-
-
-def _pca(train: Inputs, test: Inputs, pool: Inputs) -> Plain:
-    from sklearn.decomposition import PCA
-
-    seen = _flat(pool)
-    width = min(COMPONENTS, *seen.shape)
-    fitted = PCA(width, svd_solver="randomized", random_state=0).fit(seen)
-    return Plain(
-        fitted.transform(_flat(train)).astype(np.float32),
-        fitted.transform(_flat(test)).astype(np.float32),
-    )

@@ -1,0 +1,49 @@
+"""What is chosen for clips."""
+
+from __future__ import annotations
+
+from unlabeled import config as configs
+from unlabeled.choices import Chooser, Request
+from unlabeled.choices.image import patch
+from unlabeled.look import Look
+from unlabeled.methods import load
+
+_MOST, _SHORT, _A_SECOND = 16, 4, 8.0
+"""Frames that are seen; how many times as many a clip has to which they are spread over all of it;
+and how many a second are seen of a longer one."""
+
+
+def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
+    """Fill in how clips are read and which network learns from them."""
+    configs.check_section("modality", chooser.tree.get("modality", {}), configs.VideoConfig)
+    size = int(chooser.choose("modality", "size", seen.size, seen.size_reason))
+    chooser.choose("modality", "channels", seen.channels, seen.channels_reason)
+    length, rate = seen.details
+    most = max(2, min(_MOST, length // 2 * 2))
+    frames = int(chooser.choose("modality", "frames", most, f"half of the clips have {length:,}"))
+    _stride(chooser, length, rate, frames)
+    chooser.choose("modality", "mean", seen.mean, "measured on a sample of the data")
+    chooser.choose("modality", "std", seen.std, "measured on a sample of the data")
+    chooser.choose("modality", "flip", False, "set it to true where left and right mean the same")
+    chooser.choose(
+        "modality", "blur", size > 64, "blurring helps large frames and harms small ones"
+    )
+    chooser.choose("encoder", "name", "hf:videomae-4x192h3", "sees space and time at once")
+    if "init" not in chooser.tree["encoder"]:
+        edge = int(chooser.choose("encoder", "patch", patch(size), "pixels of a box"))
+        length = 2 if frames % 2 == 0 else 1
+        chooser.choose("encoder", "options", {"tubelet_size": length}, (
+            f"frames of a box; {frames // length} x {(size // edge) ** 2} boxes of a clip"
+        ))  # fmt: skip
+    if load(method).recipe.get("name") == "sgd":
+        chooser.choose("optim", "name", "adamw", "a transformer hardly learns by sgd")
+
+
+def _stride(chooser: Chooser, length: int, rate: float, frames: int) -> None:
+    if length <= _SHORT * frames:
+        chooser.choose("modality", "stride", 0, "clips are short: frames are spread over each")
+        return
+    stride = max(1, round(rate / _A_SECOND)) if rate else 4
+    chooser.choose("modality", "stride", stride, (
+        f"about {_A_SECOND:.0f} frames a second" if rate else "no file says how fast it runs"
+    ))  # fmt: skip
