@@ -88,6 +88,9 @@ class AudioConfig(Frozen):
     channel: int | None = Field(None, ge=0, description="which is heard; all are mixed if absent")
     seconds: float = Field(1.0, gt=0, le=120, description="length of what an encoder sees")
     shortest: float = Field(0.05, ge=0, description="shorter recordings are refused, in seconds")
+    trim: float = Field(
+        0.0, ge=0, le=120, description="dB below the loudest at which the ends are cut off; 0 never"
+    )
     mels: int = Field(80, ge=8, le=256, description="bands of a log-mel frame")
     scale: Literal["kaldi", "slaney"] = Field("kaldi", description="Kaldi's bands or librosa's")
     mean: float = Field(-4.27, ge=-50, le=50, description="of log-mel values over all recordings")

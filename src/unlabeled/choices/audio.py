@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unlabeled import config as configs
+from unlabeled import hear
 from unlabeled.choices import Chooser, Request
 from unlabeled.choices.image import SEVEN_BY_SEVEN, narrow, patch
 from unlabeled.look import Look
@@ -26,17 +27,24 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     name = str(chooser.choose("encoder", "name", *_NETWORKS[catalogue.describe(method).needs]))
     form = form_of(name)
     chooser.choose("modality", "form", form, f"what {name} reads")
-    chooser.choose("modality", "rate", 16_000, "what feature extractors and models of speech read")
+    rate, why = 16_000, "what feature extractors and models of speech read"
+    if form == "frames" and seen.size <= hear.NARROW.rate:
+        rate, why = hear.NARROW.rate, "the recordings' own rate"
+    low = chooser.choose("modality", "rate", rate, why) == hear.NARROW.rate
+    if seen.seconds <= LONGEST:
+        chooser.choose("modality", "trim", hear.TRIM, "dB: soft ends of short clips say nothing")
     if form == "spectrogram":
         _square(chooser, seen, name, request)
     else:
         most = min(max(seen.seconds, 0.1), LONGEST)
         chooser.choose("modality", "seconds", round(most, 2), "19 of 20 recordings fit")
-        chooser.choose("modality", "mels", 80, "as is usual for speech")
+        mels, why = (hear.NARROW.mels, "up to 4 kHz") if low else (80, "as is usual for speech")
+        chooser.choose("modality", "mels", mels, why)
     if form == "frames":
         chooser.choose("encoder", "patch", 2, "frames a token: 50 tokens a second")
-    chooser.choose("modality", "mean", seen.mean[0], "measured on a sample of the data")
-    chooser.choose("modality", "std", seen.std[0], "measured on a sample of the data")
+    mean, std = seen.details if low else (seen.mean[0], seen.std[0])
+    chooser.choose("modality", "mean", mean, "measured on a sample of the data")
+    chooser.choose("modality", "std", std, "measured on a sample of the data")
 
 
 def form_of(name: str) -> str:

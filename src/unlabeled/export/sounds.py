@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlabeled.errors import UsageError
-from unlabeled.modalities import logmel, sound
+from unlabeled.modalities import logmel
 from unlabeled.types import PLAIN
 
 RATE = 16_000
@@ -46,7 +46,7 @@ def heard(modality: Any, payloads: Sequence[Any]) -> tuple[Tensor, list[NDArray[
     audio, rng = modality.config, np.random.default_rng(0)
     cuts, waves = [], []
     for payload in payloads:
-        wave = sound.read(payload, audio.rate, audio.channel).samples
+        wave = modality.heard(payload)
         raw = modality.exact(wave)
         cuts.append(modality.cut(raw, PLAIN, rng))
         there = min(len(raw), modality.length)

@@ -83,12 +83,25 @@ class Audio(Modality):
             DataError: damaged, cut off, silent, too short, or of a format that is not read.
         """
         c = self.config
-        heard = sound.read(payload, c.rate, c.channel).samples
-        if len(heard) < max(c.shortest * c.rate, logmel.sizes(c.rate)[0]):
+        heard = self.heard(payload)
+        if len(heard) < self._fewest:
             raise DataError(
                 f"it lasts {len(heard) / c.rate:.3f} s; modality.shortest is {c.shortest:g} s"
             )
         return self.exact(heard) if c.form == "wave" else self.exact(heard).astype(np.float16)
+
+    def heard(self, payload: bytes | Clip) -> NDArray[np.float32]:
+        """Return the samples of a recording at the rate of the encoder, its soft ends cut off."""
+        c = self.config
+        samples = sound.read(payload, c.rate, c.channel).samples
+        short = sound.trimmed(samples, c.rate, c.trim) if c.trim > 0 else samples
+        # A click in silence is short, but it is what was recorded.
+        return short if len(short) >= self._fewest else samples
+
+    @property
+    def _fewest(self) -> float:
+        """Return how many samples a recording must have."""
+        return max(self.config.shortest * self.config.rate, logmel.sizes(self.config.rate)[0])
 
     def exact(self, heard: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return log-mel frames (T, M), or the samples themselves, in full precision."""

@@ -131,6 +131,26 @@ def read(payload: bytes | Clip, rate: int | None = None, channel: int | None = N
     return Sound(np.clip(values, -1, 1), rate or own, own, channels, clipped, name)
 
 
+def trimmed(samples: NDArray[np.float32], rate: int, below: float) -> NDArray[np.float32]:
+    """Cut off both ends while they are softer than the loudest by more than `below` dB.
+
+    Loudness is that of 10 ms pieces; what lies between the first and the last loud one stays.
+
+    Args:
+        samples: (T,).
+        rate: samples a second.
+        below: dB, > 0.
+    """
+    step = max(1, rate // 100)
+    count = -(-len(samples) // step)
+    padded = np.pad(samples, (0, count * step - len(samples))).reshape(count, step)
+    power = np.square(padded, dtype=np.float64).mean(axis=1)
+    loud = np.flatnonzero(power > power.max(initial=0.0) * 10 ** (-below / 10))
+    if not len(loud):
+        return samples
+    return samples[loud[0] * step : (loud[-1] + 1) * step]
+
+
 def _reason(error: Exception) -> str:
     return str(error).removeprefix("Error opening <_io.BytesIO object").split(": ")[-1].strip(" .")
 

@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from unlabeled.nn import parts
+
 _CEPSTRA = 13
+_PARTS = 8
 
 
 def statistics(frames: Sequence[NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
     """Return ``logmel`` and ``mfcc``: mean, deviation and mean absolute step of each dimension.
+
+    ``mfcc_parts`` holds the mean cepstra of each of 8 equal parts of the clip, which keep the
+    order of its sounds.
 
     Args:
         frames: N arrays (T, M) of log-mel frames.
@@ -22,7 +29,13 @@ def statistics(frames: Sequence[NDArray[Any]]) -> dict[str, NDArray[np.float32]]
     return {
         "logmel": np.stack([_summary(x) for x in mels]),
         "mfcc": np.stack([_summary(x @ cosines) for x in mels]),
+        "mfcc_parts": np.stack([_in_parts(x @ cosines) for x in mels]),
     }
+
+
+def _in_parts(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    found = parts.means(torch.from_numpy(x)[None], torch.tensor([len(x)]), _PARTS)
+    return np.asarray(found[0].numpy(), np.float32)
 
 
 def cepstra(mels: int) -> NDArray[np.float32]:

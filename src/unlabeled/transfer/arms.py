@@ -46,6 +46,11 @@ ARMS: dict[str, Arm] = {
         "joined with plain features", "ours",
         f"blocks of equal size; which plain features, on validation; {_LINEAR}", quick=False,
     ),
+    "parts": Arm("probe of 8 parts", "ours", f"mean of each eighth of a recording; {_LINEAR}"),
+    "parts_apart": Arm(
+        "probe of 8 parts, speakers apart", "ours",
+        f"as before, without the mean of each speaker's recordings, test ones too; {_LINEAR}",
+    ),
     "finetune": Arm(
         "fine-tuned", "ours",
         "rate, view, length, and whether all weights, the last third, the head first or LoRA's "
@@ -63,6 +68,10 @@ ARMS: dict[str, Arm] = {
     ),
     "scratch": Arm("from scratch", "rival", "rate, view and length on validation", trains=True),
     "untrained": Arm("untrained + LR", "rival", _LINEAR),
+    "untrained_parts": Arm("untrained, 8 parts", "rival", f"as the probe of 8 parts; {_LINEAR}"),
+    "untrained_parts_apart": Arm(
+        "untrained, 8 parts, speakers apart", "rival", f"as ours, speakers apart; {_LINEAR}"
+    ),
     "untrained_joined": Arm(
         "untrained joined with plain", "rival",
         "as joined: tells what any network beside plain features would add", quick=False,
@@ -81,6 +90,11 @@ ARMS: dict[str, Arm] = {
     "lsa": Arm("LSA + LR", "plain", _LINEAR),
     "logmel": Arm("log-mel statistics + LR", "plain", _LINEAR),
     "mfcc": Arm("MFCC statistics + LR", "plain", _LINEAR),
+    "mfcc_parts": Arm("MFCC of 8 parts + LR", "plain", f"mean of each eighth of a clip; {_LINEAR}"),
+    "mfcc_parts_apart": Arm(
+        "MFCC of 8 parts, speakers apart", "plain",
+        f"without the mean of each speaker's recordings, test ones too; {_LINEAR}",
+    ),
     "statistics": Arm("statistics + LR", "plain", _LINEAR),
     "rocket": Arm("random kernels + LR", "plain", f"500 dilated kernels (ROCKET); {_LINEAR}"),
     "moments": Arm(

@@ -42,6 +42,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "scratch": (*_ALWAYS, "network", "views"),
     "untrained": _NETWORK,
     "untrained_knn": _NETWORK,
+    "untrained_parts": _NETWORK,
+    "untrained_parts_apart": _NETWORK,
     "untrained_joined": (*_NETWORK, "pool"),
     **{name: _PLAIN for name, arm in ARMS.items() if arm.part == "plain"},
 }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unlabeled import kinds
 from unlabeled.errors import UsageError
-from unlabeled.transfer import baselines, public, splits
+from unlabeled.transfer import baselines, parted, public, splits
 from unlabeled.transfer.arms import ARMS
 from unlabeled.transfer.attentive import AttentiveProbe, LayersProbe
 from unlabeled.transfer.boosted import Boosted
@@ -63,7 +63,7 @@ def readings(
     The cheap ones come first.
     """
     ours = Frozen.of_encoder(material, run.encoder)
-    fresh = Frozen.of_encoder(material, lambda: run.untrained(run.config.loop.seed))
+    fresh = Frozen.of_encoder(material, _fresh(run))
     found: dict[str, Reading] = {
         "knn": ours.knn,
         "probe": ours.probe,
@@ -74,13 +74,15 @@ def readings(
         name: Frozen(material, make) for name, make in _plain(run, material, quick, seed).items()
     }
     found |= {name: part.probe for name, part in plain.items()}
+    in_parts = _in_parts(run, material, plain)
+    found |= {name: part.probe for name, part in in_parts.items()}
     found["joined"] = Joined(material, ours, plain)
     found["untrained_joined"] = Joined(material, fresh, plain)
     found["boosted"] = Boosted(material, plain)
     if material.task == "single":
         found["layers"] = LayersProbe(material, run.encoder)
         found["attentive"] = AttentiveProbe(material, run.encoder)
-    frozen = {"probe": ours, "untrained": fresh, **plain}
+    frozen = {"probe": ours, "untrained": fresh, **plain, **in_parts}
     num_classes = 1 if material.task == "regression" else len(material.classes)
 
     def start_trained(rows: NDArray[np.int64], draw: int) -> Classifier:
@@ -104,6 +106,23 @@ def readings(
             "too, so the comparison is about what this pre-training added."
         )
     return found, frozen
+
+
+def _in_parts(run: Run, material: Material, plain: Mapping[str, Frozen]) -> dict[str, Frozen]:
+    """Return features of recordings in parts of time, and apart from speakers."""
+    if run.config.data.kind != "audio":
+        return {}
+    encoders: dict[str, Callable[[], Any]] = {}
+    if parted.in_time(run.encoder()):
+        encoders = {"parts": run.encoder, "untrained_parts": _fresh(run)}
+    made = parted.for_audio(
+        material, encoders, {"mfcc_parts": lambda: plain["mfcc_parts"].features}
+    )
+    return {name: Frozen(material, make) for name, make in made.items() if name not in plain}
+
+
+def _fresh(run: Run) -> Callable[[], Any]:
+    return lambda: run.untrained(run.config.loop.seed)
 
 
 def _plain(

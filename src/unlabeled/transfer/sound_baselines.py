@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from unlabeled.transfer.features import Inputs
 
 
 def for_audio(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[[], Plain]]:
-    """Return the baselines of recordings: statistics of log-mel values, and of cepstra."""
+    """Return the baselines of recordings: log-mel values and cepstra, in all and in parts."""
 
     @cache
     def both() -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
@@ -23,4 +23,4 @@ def for_audio(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[[
         seen, asked = both()
         return Plain(seen[name], asked[name], whiten=True)
 
-    return {"logmel": lambda: plain("logmel"), "mfcc": lambda: plain("mfcc")}
+    return {name: partial(plain, name) for name in ("logmel", "mfcc", "mfcc_parts")}

@@ -82,6 +82,7 @@ class Material:
         targets: (N, K) or (N,), where a sample has several labels or a number.
         targets_test: the same of the test part.
         task: ``single``, ``multi`` or ``regression``.
+        group_train: (N,) groups of the samples of `train`, if known.
     """
 
     train: Inputs
@@ -97,6 +98,7 @@ class Material:
     targets: NDArray[np.float32] | None = None
     targets_test: NDArray[np.float32] | None = None
     task: str = "single"
+    group_train: NDArray[np.str_] | None = None
 
     @property
     def truth(self) -> NDArray[Any]:
@@ -328,7 +330,14 @@ def _read(
         notes,
         *_targets(labelled, checked, tested, kept, kept_test),
         labelled.labels.task,
+        _groups(labelled, checked, kept),
     )
+
+
+def _groups(labelled: Part, checked: Part, kept: NDArray[np.int64]) -> NDArray[np.str_] | None:
+    """Return the groups of the samples that could be read, where they are known."""
+    first, second = labelled.labels.group, checked.labels.group
+    return None if first is None or second is None else np.concatenate([first, second])[kept]
 
 
 def _targets(
