@@ -88,14 +88,17 @@ def result_section(name: str, kept: dict[str, Any]) -> str:
         for reading in {row["reading"]: row for row in results["summary"]}.values()
     ]
     counts = [str(count) for count in results["counts"]]
+    runs = results.get("runs") or [name]
+    seeds = f"{len(runs)} seeds, the first" if len(runs) > 1 else "seed"
+    others = f" --seeds {','.join(f'runs/{one}' for one in runs[1:])}" if len(runs) > 1 else ""
     return (
         f"\n## {name}\n\n{results['verdict']}\n\n"
         f'```bash skip="takes as long as it says"\nunlabeled pretrain DATA '
         f"--config configs/{name}.toml --out runs/{name}\n"
-        f"unlabeled evaluate runs/{name} --labels LABELS --test TEST\n```\n\n"
+        f"unlabeled evaluate runs/{name}{others} --labels LABELS --test TEST\n```\n\n"
         f"{run['method']} on `{run['encoder']}` ({run['parameters'] / 1e6:.1f} M parameters), "
         f"{run['steps']:,} steps, {run['samples_seen']:,} samples seen, {minutes:.0f} minutes on "
-        f"{run['hardware']['device']} ({run['hardware']['cores']} cores), seed {run['seed']}, "
+        f"{run['hardware']['device']} ({run['hardware']['cores']} cores), {seeds} {run['seed']}, "
         f"{run['started'][:10]}.\n\n"
         + table(["labels per class", *counts], rows)
         + "".join(f"\n- {note}" for note in results["notes"])

@@ -59,14 +59,18 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     if "name" in chooser.tree.get("encoder", {}) and teacher:
         return
     stack, why = STACKS.get(method, NEEDED.get(needs, "hf:bert-mini")), "fits minutes on a CPU"
-    if method in SHALLOW and short(request) is not None:
-        stack, why = SHALLOW[method], "passes over the data count for more than depth on a CPU"
+    if method in QUICK and short(request) is not None:
+        stack, why = QUICK[method]
     chooser.choose("encoder", "name", stack, why)
 
 
 NEEDED = {"causal": "hf:gpt2-mini", "decoder": "hf:t5-mini", "two streams": "hf:xlnet-mini"}
 STACKS = {"bart": "hf:bart-mini"}
-SHALLOW = {"contriever": "hf:bert-1x128h2"}
+QUICK = {
+    "contriever": ("hf:bert-1x128h2", "passes over the data count for more than depth on a CPU"),
+    "bert": ("hf:modernbert-mini", "leaves word counts behind sooner than BERT's own stack"),
+}
+"""Networks of short runs on a CPU; docs/log.md, 2026-11-25."""
 MANY, LONG = 1000, 400
 """Documents, and bytes of each, from which on crops of them are the better task."""
 LENGTHS = {
