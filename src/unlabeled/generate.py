@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,33 @@ def _nucleus(shares: Tensor, top_p: float) -> Tensor:
     return torch.zeros_like(shares).scatter_(-1, order, ranked * keep)
 
 
-def generate(
+@dataclass(frozen=True)
+class Written:
+    """What a generator wrote.
+
+    Args:
+        texts: each prompt with what follows it.
+        tokens: how many were added in all.
+        seconds: that writing took, reading the prompts included and opening the model not.
+    """
+
+    texts: list[str]
+    tokens: int
+    seconds: float
+
+
+def generate(run: Run, prompt: str | Sequence[str] = "", **options: Any) -> list[str]:
+    """Continue prompts with a run's generator, and return each with what follows it.
+
+    Args:
+        run: a run of gpt or gptbert.
+        prompt: one or several texts.
+        **options: of `write`, which also says how long it took.
+    """
+    return write(run, prompt, **options).texts
+
+
+def write(
     run: Run,
     prompt: str | Sequence[str] = "",
     max_tokens: int = 100,
@@ -67,8 +94,8 @@ def generate(
     top_p: float | None = None,
     min_p: float | None = None,
     seed: int = 0,
-    stop: str | None = None,
-) -> list[str]:
+    stop: str | Sequence[str] | None = None,
+) -> Written:
     """Continue prompts with a run's generator.
 
     Args:
@@ -80,24 +107,25 @@ def generate(
         top_p: see `Sampling`.
         min_p: see `Sampling`.
         seed: of the draws; the text of a prompt does not depend on the others.
-        stop: text at which a continuation ends; it is not kept.
-
-    Returns:
-        Each prompt with what follows it.
+        stop: texts at which a continuation ends; they are not kept. A document's end is one too.
 
     Raises:
         UsageError: the run is no generator, or a prompt holds unknown characters.
     """
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    stops = [one for one in ([stop] if isinstance(stop, str) else stop or []) if one]
     text, encoder = _model(run, "text", "generate")
     sampling = Sampling(temperature, top_k, top_p, min_p)
     rows = [_start(text, one) for one in prompts]
     writer = Writer(encoder, text, limit=text.config.length)
-    added = writer.write(rows, max_tokens, sampling, seed, stop)
-    return [
-        one + _until(_added_text(text, row, ids), stop)
+    begun = time.monotonic()
+    added = writer.write(rows, max_tokens, sampling, seed, stops)
+    seconds = time.monotonic() - begun
+    texts = [
+        one + _until(_added_text(text, row, ids), stops)
         for one, row, ids in zip(prompts, rows, added, strict=True)
     ]
+    return Written(texts, sum(map(len, added)), seconds)
 
 
 def _added_text(text: Text, row: list[int], ids: list[int]) -> str:
@@ -107,8 +135,10 @@ def _added_text(text: Text, row: list[int], ids: list[int]) -> str:
     return whole[len(before) :] if whole.startswith(before) else text.decode(ids)
 
 
-def _until(added: str, stop: str | None) -> str:
-    return added.split(stop, 1)[0] if stop else added
+def _until(added: str, stops: Sequence[str]) -> str:
+    """Return a text up to where the first of the stops begins."""
+    ends = [place for stop in stops if (place := added.find(stop)) >= 0]
+    return added[: min(ends)] if ends else added
 
 
 def _start(text: Text, prompt: str) -> list[int]:
@@ -179,7 +209,7 @@ class Writer:
         max_tokens: int,
         sampling: Sampling,
         seed: int = 0,
-        stop: str | None = None,
+        stops: Sequence[str] = (),
     ) -> list[list[int]]:
         """Return the tokens that are added to each row."""
         width = max(map(len, rows), default=0)
@@ -203,13 +233,20 @@ class Writer:
                     open_rows.discard(number)
                     continue
                 added[number].append(token)
-                if stop and stop in self.text.decode(added[number][-4 * len(stop) - 8 :]):
+                if self._ended(added[number], stops):
                     open_rows.discard(number)
             if not open_rows:
                 break
             ids = torch.cat([ids, chosen[:, None]], 1)
             real = torch.cat([real, torch.ones_like(chosen[:, None])], 1)
         return added
+
+    def _ended(self, added: list[int], stops: Sequence[str]) -> bool:
+        """Return whether a stop stands in what was added; a letter may be up to four tokens."""
+        if not stops:
+            return False
+        tail = self.text.decode(added[-4 * max(map(len, stops)) - 8 :])
+        return any(stop in tail for stop in stops)
 
     def _next(self, ids: Tensor, real: Tensor, past: Any) -> tuple[Tensor, Any]:
         """Return logits of the next token, (B, K), and what was kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -157,8 +158,29 @@ def test_a_generator_writes(place, tell, text_folder):
     shown = tell(*words)
     assert shown.startswith("the cat")
     assert not shown.startswith("the catthe cat")
-    assert tell(*words) == shown
-    assert tell(*words, "--seed", "1") != shown
+    text = shown.partition("\n5 tokens in ")[0]
+    assert re.search(r"5 tokens in [\d.]+ s: [\d,]+ tokens/s \(1 at once\)", shown)
+    assert tell(*words).startswith(text)
+    assert not tell(*words, "--seed", "1").startswith(text)
+    _a_generator_is_judged_without_labels(place, tell)
+
+
+def _a_generator_is_judged_without_labels(place, tell):
+    shown = tell("evaluate", "writer")
+    for words in ("bits per byte", "Strided (context 16, stride 8)", "Memorisation", "n-grams"):
+        assert words in shown
+    (place / "pairs.csv").write_text("good,bad\nthe cat sat,the cat sit\na b,a b\n")
+    assert "1 ties count half" in tell("evaluate", "writer", "--pairs", "pairs.csv")
+    (place / "other.txt").write_text("the cat sat on the mat. " * 20)
+    shown = tell("evaluate", "writer", "--text", "other.txt", "--stride", "4")
+    assert "stride 4" in shown
+    assert "16-grams of tokens" in shown
+    tell("evaluate", "writer", "--stride", "40", code=2)
+    tell("evaluate", "writer", "--text", "other.txt", "--labels", "labels.csv", code=2)
+    tell("report", "writer")
+    page = (place / "writer" / "report.html").read_text()
+    for words in ("Text: held-out", "Text: other.txt", "Does it recite", "Minimal pairs"):
+        assert words in page
 
 
 def test_a_run_that_is_no_generator_does_not_generate(place, run, monkeypatch, capsys):

@@ -212,9 +212,11 @@ def generate(
         typer.Option(metavar="P", min=0, max=1, help="Drop tokens below this share of the best."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Repeat or vary the text.")] = 0,
-    stop: Annotated[str | None, typer.Option(metavar="TEXT", help="Text at which to stop.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Text at which to stop; repeatable.")
+    ] = None,
 ) -> None:
-    """Let a generator continue a prompt."""
+    """Let a generator continue prompts, all of them at once."""
     folder = checks.run(run)
     trained = checks.info(folder).get("method")
     from unlabeled.methods import catalogue
@@ -224,23 +226,21 @@ def generate(
             f"{run} was trained with {trained}, which does not generate. "
             "Train a generator: unlabeled pretrain DATA --method gpt"
         )
-    from unlabeled.generate import generate as write
+    from unlabeled.generate import write
     from unlabeled.runs import Run
 
     prompts = prompt or [""]
-    texts = write(
-        Run.open(folder),
-        prompts,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        seed=seed,
-        stop=stop,
-    )
-    for text in texts:
+    written = write(
+        Run.open(folder), prompts, max_tokens=max_tokens, temperature=temperature, top_k=top_k,
+        top_p=top_p, min_p=min_p, seed=seed, stop=stop,
+    )  # fmt: skip
+    for text in written.texts:
         show.say(text)
+    rate = written.tokens / max(written.seconds, 1e-9)
+    show.say(
+        f"\n{written.tokens:,} tokens in {written.seconds:.1f} s: {rate:,.0f} tokens/s "
+        f"({len(prompts)} at once)"
+    )
     show.next_commands(
         [
             (f"unlabeled generate {run} --temperature 0.5 --seed {seed + 1}", "again"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from unlabeled import duration
-from unlabeled.cli import checks, show
+from unlabeled.cli import checks, language, show
 from unlabeled.errors import UsageError
 
 Labels = Annotated[
@@ -98,6 +98,26 @@ Transductive = Annotated[
     ),
 ]
 
+Text = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Score this text, or `held-out`, without labels."),
+]
+
+Pairs = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Minimal pairs: a table with good,bad[,group] sentences."),
+]
+
+Context = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=2, help="Tokens of a window of text; a row if absent."),
+]
+
+Stride = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Tokens by which windows move; half of a window."),
+]
+
 Test = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
@@ -124,13 +144,22 @@ def evaluate(
     seeds: Seeds = None,
     masks: Masks = None,
     windows: Windows = None,
+    text: Text = None,
+    pairs: Pairs = None,
+    context: Context = None,
+    stride: Stride = None,
 ) -> None:
     """Say with a few labels whether it helped.
 
     Compares k-NN, linear probe and fine-tuning with training from scratch, the untrained
-    network and plain features, and says how many labels pre-training saved.
+    network and plain features, and says how many labels pre-training saved. A run of text is
+    judged without labels where none are found: bits per byte, perplexity, memorisation.
     """
     folder = checks.run(run)
+    asked = language.Asked(text, pairs, context, stride, seed)
+    if language.wanted(folder, labels, label_column, masks, asked):
+        language.judge(run, folder, asked)
+        return
     numbers = None if counts is None else _counts(counts)
     if masks is not None:
         _judge_places(folder, masks, numbers or [1, 5, 20, 10**9], seed)
@@ -140,23 +169,15 @@ def evaluate(
     test = None if test is None else checks.labels(test, folder, label_column)
     checks.weights(against or ())
     judge(
-        folder,
-        labels,
-        against=against or (),
-        task=task,
-        arms=None if arms is None else _arms(arms),
-        windows=windows,
-        transductive=transductive,
-        quick=quick,
-        counts=numbers,
-        draws=draws,
-        test=test,
-        label_column=label_column,
-        minutes=minutes,
-        seed=seed,
-        reuse=reuse,
-        seeds=seeds,
-    )
+        folder, labels, against=against or (), task=task,
+        arms=None if arms is None else _arms(arms), windows=windows, transductive=transductive,
+        quick=quick, counts=numbers, draws=draws, test=test, label_column=label_column,
+        minutes=minutes, seed=seed, reuse=reuse, seeds=seeds,
+    )  # fmt: skip
+    _after_labels(run, labels)
+
+
+def _after_labels(run: str, labels: str | None) -> None:
     show.next_commands(
         [
             (f"unlabeled report {run}", "one page of everything"),

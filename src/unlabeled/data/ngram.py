@@ -13,6 +13,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,14 @@ def witten_bell(train: str, test: str, orders: int = 5) -> dict[int, float]:
     >>> round(witten_bell("abab" * 50, "abab" * 5, 2)[2], 2)
     0.04
     """
+    return {
+        order: float(nats.mean()) if len(nats) else math.nan
+        for order, nats in costs(train, test, orders)
+    }
+
+
+def costs(train: str, test: str, orders: int) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield each order with what every character of `test` costs under it, in nats."""
     seen = np.unique(np.concatenate([_characters(train), _characters(test)]))
     base = max(len(seen), 1)
     learned, asked = (
@@ -67,17 +76,15 @@ def witten_bell(train: str, test: str, orders: int = 5) -> dict[int, float]:
     )
     chance = np.full(len(asked), 1.0 / base)
     history, past = np.zeros(len(learned), np.int64), np.zeros(len(asked), np.int64)
-    found: dict[int, float] = {}
     for order in range(1, orders + 1):
         table = _Table(history[order - 1 :] * base + learned[order - 1 :], base)
         ranks = np.where(past >= 0, table.find(np.maximum(past, 0) * base + asked), -1)
         chance = _mixed(table, past, ranks, chance)
-        found[order] = float(-np.log(chance).mean()) if len(asked) else math.nan
+        yield order, -np.log(chance)
         grams = np.zeros(len(learned), np.int64)
         grams[order - 1 :] = table.ranks
         history = np.concatenate([[0], grams[:-1]]).astype(np.int64)
         past = np.concatenate([[-1], ranks[:-1]])[: len(asked)].astype(np.int64)
-    return found
 
 
 def _mixed(table: _Table, past: Ids, ranks: Ids, below: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,19 +116,20 @@ def _bz2(data: bytes) -> int:
     return len(bz2.compress(data))
 
 
-def baselines(tokens: Path, orders: int = 6) -> dict[str, Any]:
+def baselines(tokens: Path, orders: int = 6, held_out: Path | None = None) -> dict[str, Any]:
     """Return what the held-out text of a run costs without a network.
 
     Args:
         tokens: the run's folder of token files, with the beginning of both parts' text.
         orders: longest n-gram.
+        held_out: other text to score than the run's own.
 
     Returns:
         Bits per byte by name (``3-gram``, ``xz``, ...), ``best`` among them, and how many bytes
         were counted and scored.
     """
     train = (Path(tokens) / "train.txt").read_text("utf-8")
-    test = (Path(tokens) / "held_out.txt").read_text("utf-8")
+    test = (held_out or Path(tokens) / "held_out.txt").read_text("utf-8")
     if not test:
         return {}
     per_byte = len(test) / len(test.encode("utf-8")) / math.log(2)

@@ -92,6 +92,11 @@ def writes(name: str | None) -> bool:
     return name in table() and describe(str(name)).scored == "text"
 
 
+def scores(name: str | None) -> bool:
+    """Return whether a method, if there is one of that name, says what held-out text costs."""
+    return name == "combine" or (name in table() and bool(describe(str(name)).scored))
+
+
 def model(name: str) -> type[BaseModel]:
     """Return a model with the same fields as the method's ``Config``."""
     fields: dict[str, Any] = {

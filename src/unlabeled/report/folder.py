@@ -29,6 +29,7 @@ class Folder:
         quarantine: lines of quarantine.jsonl.
         results: evaluate/results.json, or None before an evaluation.
         weights: encoder/config.json.
+        text: evaluate/text.json: what was measured of text without labels.
         damage: sentences about files that could not be read whole.
     """
 
@@ -41,6 +42,7 @@ class Folder:
     quarantine: list[dict[str, Any]] = field(default_factory=list)
     results: dict[str, Any] | None = None
     weights: dict[str, Any] = field(default_factory=dict)
+    text: dict[str, Any] = field(default_factory=dict)
     damage: tuple[str, ...] = ()
 
     @property
@@ -163,6 +165,7 @@ def read(path: Path) -> Folder:
         quarantine=_lines(path / "quarantine.jsonl", damage),
         results=_tree(path / "evaluate" / "results.json", damage),
         weights=_tree(path / "encoder" / "config.json", damage) or {},
+        text=_tree(path / "evaluate" / "text.json", damage) or {},
         damage=tuple(damage),
     )
 

@@ -148,7 +148,7 @@ def score_run(run: Run) -> list[str]:
     write_json(run.folder / INFO, {**run.info, "held_out": found, "baselines": figures, **others})
     drifted = drift.words(run, found, others)
     if method.scored != "text":
-        return [_words(method.scored, found), *drifted]
+        return [f"Held-out text: {sentence(method.scored, found)}", *drifted]
     own, best = found["bits_per_byte"], plain["best"]
     worse = "better than" if own < figures[best] else "no better than"
     return [
@@ -158,18 +158,15 @@ def score_run(run: Run) -> list[str]:
     ]
 
 
-def _words(scored: str, found: dict[str, Any]) -> str:
-    """Say what the figures of held-out text mean."""
+def sentence(scored: str, found: dict[str, Any]) -> str:
+    """Say what the figures of a text mean, for a method that does not write it."""
     if scored == "replaced":
         return (
-            f"Held-out text: {found['replaced']:.1%} of the tokens were replaced; "
+            f"{found['replaced']:.1%} of the tokens were replaced; "
             f"{found['caught']:.1%} of them were caught and {found['accused']:.1%} of the others "
             f"accused ({found['nats_per_token']:.3f} nats each)."
         )
-    return (
-        f"Held-out text: {found['accuracy']:.1%} of {_WHAT[scored]}, "
-        f"{found['nats_per_token']:.3f} nats each."
-    )
+    return f"{found['accuracy']:.1%} of {_WHAT[scored]}, {found['nats_per_token']:.3f} nats each."
 
 
 _WHAT = {
