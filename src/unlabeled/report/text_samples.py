@@ -111,7 +111,12 @@ class TextSamples:
             for text in self.texts[:NUM_PROMPTS]
         ]
         made = generate(
-            self.run, prompts, NEW_TOKENS, temperature=TEMPERATURE, top_k=TOP_K, seed=self.seed
+            self.run,
+            prompts,
+            max_tokens=NEW_TOKENS,
+            temperature=TEMPERATURE,
+            top_k=TOP_K,
+            seed=self.seed,
         )
         texts = [
             {"prompt": prompt, "text": text.removeprefix(prompt)}
