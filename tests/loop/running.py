@@ -93,6 +93,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "encoder": {"name": "hf:modernbert-2x32h2", "patch": 2},
         "method": {"num_codes": 8, "mask_span": 3},
     },
+    "data2vec_audio": {
+        "encoder": {"name": "hf:modernbert-2x32h2", "patch": 2},
+        "method": {"mask_span": 3},
+    },
     "dynamics": {
         "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},
         "method": {"transitions": 8, "hidden_dim": 32, "code_dim": 8},

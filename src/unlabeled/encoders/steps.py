@@ -67,6 +67,23 @@ class Steps(Language):
         layout = self.layout(x)
         return self.pool(self.blocks(self.embed(x, layout), layout), layout)
 
+    def feeds(self, x: Tensor) -> list[Tensor]:
+        """Return what the feed-forward part of each layer adds to the stream, L of (B, N, D)."""
+        kept: list[Tensor] = []
+
+        def keep(module: Any, inputs: Any, output: Any) -> None:
+            kept.append(output)
+
+        name = "output.dense" if self.family == "bert" else "mlp"
+        parts = [layer.get_submodule(name) for layer in families._stack(self.model)]
+        handles = [part.register_forward_hook(keep) for part in parts]
+        try:
+            self.tokens(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return kept
+
     @property
     def num_layers(self) -> int:
         """Return how many layers the stack has."""

@@ -50,6 +50,7 @@ METHODS: dict[str, str] = {
     "tsdae": "unlabeled.methods.tsdae:TSDAE",
     "apc": "unlabeled.methods.apc:APC",
     "hubert": "unlabeled.methods.hubert:HuBERT",
+    "data2vec_audio": "unlabeled.methods.data2vec_audio:Data2VecAudio",
     "dynamics": "unlabeled.methods.dynamics:Dynamics",
     "patchtst": "unlabeled.methods.patchtst:PatchTST",
     "mtm": "unlabeled.methods.mtm:MTM",

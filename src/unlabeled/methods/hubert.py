@@ -33,7 +33,7 @@ from unlabeled.modalities.base import Modality
 from unlabeled.nn import codes
 from unlabeled.nn.ema import frozen_copy
 from unlabeled.nn.precision import full
-from unlabeled.nn.spans import span_masks
+from unlabeled.nn.spans import silenced, span_masks
 from unlabeled.rng import uniform
 from unlabeled.types import Batch, Loss, View
 
@@ -121,13 +121,12 @@ class HuBERT(Method):
 
     def hide(self, x: Tensor, hidden: Tensor, keys: Tensor) -> Tensor:
         """Replace the frames of hidden tokens by the mean; for random codes by noise."""
-        frames = hidden.repeat_interleave(self._frames.stack, 1)[:, : x.shape[1], None]
-        values = x[..., :-1]
-        fill: Tensor = torch.zeros_like(values)
+        fill = None
         if self.config.random_codes:
+            values = x[..., :-1]
             noise = codes.normal(uniform(keys, values[0].numel(), salt=0xB0))
             fill = _NOISE * noise.view_as(values)
-        return torch.cat([torch.where(frames, fill, values), x[..., -1:]], -1)
+        return silenced(x, hidden, self._frames.stack, fill)
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:

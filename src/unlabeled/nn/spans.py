@@ -1,4 +1,4 @@
-"""Masks of spans over time, and negatives among what is masked."""
+"""Masks of spans over time, what stands there instead, and negatives among what is masked."""
 
 from __future__ import annotations
 
@@ -65,3 +65,35 @@ def negatives(keys: Tensor, masks: Tensor, count: int) -> Tensor:
     first = (sizes.cumsum(0) - sizes)[:, None, None]
     inside = torch.arange(most, device=keys.device) < sizes[:, None]  # (B, M)
     return (found + first)[inside]
+
+
+def silenced(x: Tensor, hidden: Tensor, stack: int, fill: Tensor | None = None) -> Tensor:
+    """Replace the frames of hidden tokens, (B, T, M + 1) -> same; what says where sound is stays.
+
+    Args:
+        x: frames; the last column is 1 where there is sound.
+        hidden: (B, N) bool, tokens.
+        stack: frames in a token.
+        fill: (B, T, M) what is put there; 0, the mean of all frames, if absent.
+    """
+    frames = hidden.repeat_interleave(stack, 1)[:, : x.shape[1], None]
+    values = x[..., :-1]
+    put = torch.zeros_like(values) if fill is None else fill
+    return torch.cat([torch.where(frames, put, values), x[..., -1:]], -1)
+
+
+def over_time(x: Tensor, real: Tensor, eps: float = 1e-5) -> Tensor:
+    """Give every channel of every row mean 0 and variance 1 over its real tokens; others are 0.
+
+    Instance normalisation, into which padding would leak if it took part.
+
+    Args:
+        x: (B, N, D).
+        real: (B, N) bool.
+        eps: added to the variance.
+    """
+    weight = real[..., None].to(x.dtype)
+    count = weight.sum(1, keepdim=True).clamp(min=1)
+    centred = (x - (x * weight).sum(1, keepdim=True) / count) * weight
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred / (variance + eps).sqrt()
