@@ -134,6 +134,9 @@ def images(source: Source, places: list[int]) -> Look:
         raise DataError(f"None of {len(places)} images could be read. First: {reasons[0]}")
     size, why = _size(int(np.median(edges)))
     words = f"{len(source):,} images, {min(edges)}-{max(edges)} px"
+    if moving := sum(head.moves for head in heads):
+        words += f"; {moving} of {len(heads)} move, of which the first frame is read: --kind video "
+        words += "reads all"
     every = np.concatenate(raws)
     if found.stored:
         return _as_stored(Look("image", len(source), words, size, why), found, every)

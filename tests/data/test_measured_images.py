@@ -274,3 +274,12 @@ def test_a_very_large_image_is_many_samples_and_never_read_whole(tmp_path, form)
     tracemalloc.stop()
     assert [source.name(i) for i in found] == [f"{path.name}@2560,512"]
     assert peak < 8e6
+
+
+def test_images_that_move_are_told(tmp_path):
+    frames = [PIL.Image.new("L", (16, 16), shade) for shade in (0, 255)]
+    for number in range(3):
+        path = tmp_path / f"{number}.gif"
+        frames[0].save(path, save_all=number > 0, append_images=frames[1:] if number else [])
+    told = plan(Request(str(tmp_path), steps=1)).choices[0].reason
+    assert "2 of 3 move, of which the first frame is read: --kind video reads all" in told

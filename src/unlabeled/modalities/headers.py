@@ -50,6 +50,7 @@ class Facts:
         type: of a stored value, as numpy names it.
         cheap: whether a part can be read without the rest.
         alpha: whether a channel says how transparent a pixel is.
+        moves: whether there are further frames, of which an image is the first.
     """
 
     height: int
@@ -59,6 +60,7 @@ class Facts:
     type: str
     cheap: bool = False
     alpha: bool = False
+    moves: bool = False
 
     @property
     def deep(self) -> bool:

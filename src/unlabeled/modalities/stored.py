@@ -66,6 +66,7 @@ def _facts(payload: bytes | Tile | BinaryIO) -> Facts:
             return Facts(
                 image.height, image.width, channels, pages, str(array.dtype),
                 alpha=image.has_transparency_data,
+                moves=not is_tiff(start) and getattr(image, "is_animated", False),
             )  # fmt: skip
 
 
