@@ -28,9 +28,15 @@ def finetune(
     ] = 0,
     task: Task = None,
 ) -> None:
-    """Train a classifier, a tagger of words or a transcriber from a few labels."""
+    """Train a classifier, a tagger of words, a transcriber or a robot's policy from a few labels.
+
+    With --task action the labels are logs of demonstrations, with the columns of the run.
+    """
     checks.learnt(task)
     folder = checks.run(run)
+    if task == "action":
+        _clone(run, folder, labels, quick, seed)
+        return
     labels = checks.labels(labels, folder, label_column)
     if task == "transcript":
         _learn_transcripts(run, folder, labels, label_column, quick, seed)
@@ -67,6 +73,42 @@ def _elsewhere(run: str, folder: Path, task: str | None) -> tuple[str, str]:
     whole = task == "single" and checks.kind_of(folder) in ("image", "text")
     part = "/finetune --to onnx" if whole else " --to hf"
     return f"unlabeled export {run}{part}", "use it elsewhere" if whole else "the encoder alone"
+
+
+def _clone(run: str, folder: Path, labels: str | None, quick: bool, seed: int) -> None:
+    """Learn actions from demonstrations and say how they compare with other ways of learning."""
+    if labels is None:
+        raise UsageError(
+            f"Say where the demonstrations are: unlabeled finetune {run} --labels DEMOS --task "
+            "action. They are logs with the columns of the run, those of actions included."
+        )
+    checks.existing(labels)
+    from unlabeled.export.reload import quiet
+    from unlabeled.runs import Run
+    from unlabeled.transfer.cloning import finetune as clone
+
+    with quiet():
+        found = clone(Run.open(folder), labels, quick=quick, seed=seed)
+    show.say(
+        f"{found.learned} demonstrations learned from, {found.checked} set aside: variance of "
+        "their actions that is explained (these also chose the training, so slightly too high)"
+    )
+    for arm, score in found.scores.items():
+        show.say(f"  {arm:<18} {score:6.3f}{'   kept' if arm == found.arm else ''}")
+    best = max(found.scores, key=found.scores.__getitem__)
+    if best != found.arm:
+        show.say(f"{best} is better than what was pre-trained: pre-training did not help here.")
+    for name, reason in found.left_out:
+        show.say(f"left out: {name}: {reason}")
+    show.say("How well it acts shows only where it acts: an error of actions is no success rate.")
+    show.say(f"Policy  {found.folder}")
+    show.next_commands(
+        [
+            (f"unlabeled predict {run} DATA", "what it would have done, at each step of logs"),
+            (f"unlabeled export {run} --to hf", "the encoder alone"),
+            (f"unlabeled report {run}", "one page of everything"),
+        ]
+    )
 
 
 def _learn_transcripts(
@@ -107,7 +149,7 @@ def predict(
     kind: Kind = None,
     column: Column = None,
 ) -> None:
-    """Label data with the classifier, as csv."""
+    """Label data with the classifier, as csv; with a policy, an action at each step of logs."""
     folder = checks.run(run, part="finetune")
     task = checks.info(folder / "finetune", "classes.json").get("task")
     if task == "tagging":
@@ -120,6 +162,8 @@ def predict(
 
     if task == "transcript":
         count = write.transcripts(folder, source, out)
+    elif task == "action":
+        count = write.actions(folder, source, out)
     else:
         from unlabeled.api import Classifier
 

@@ -334,7 +334,7 @@ def learnt(task: str | None) -> None:
     """Check that `finetune` can learn a task."""
     from unlabeled.data.label_forms import check_task
 
-    check_task(task, ("single", "tagging", "transcript"))
+    check_task(task, ("single", "tagging", "transcript", "action"))
 
 
 def weights(given: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ Task = Annotated[
     str | None,
     typer.Option(
         metavar="TASK",
-        help="Labels are single, multi, regression, ordinal, tagging or transcript; found.",
+        help="Labels are single, multi, regression, ordinal, tagging, transcript or action; found.",
     ),
 ]
 

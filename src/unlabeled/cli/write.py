@@ -141,6 +141,33 @@ def transcripts(folder: Path, source: Source, out: Path) -> Count:
     return _finish(draft, out, count)
 
 
+def actions(folder: Path, source: Source, out: Path) -> Count:
+    """Write a csv file with the columns path, step and those of actions, a row a step of a log.
+
+    Raises:
+        DataError: no log can be read.
+    """
+    from unlabeled.transfer.policy import Policy
+
+    count = Count()
+    policy = Policy.from_run(folder)
+    draft = out.with_name(f".{out.name}.part")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "step", *policy.actions])
+        for index in range(len(source)):
+            name = source.name(index)
+            try:
+                log = policy.modality.read(source.payload(index))
+            except DataError as error:
+                count.bad.append((name, str(error)))
+                continue
+            for step, row in enumerate(policy.along(log).tolist()):
+                table.writerow([name, step, *(f"{value:.6g}" for value in row)])
+            count.good += 1
+    return _finish(draft, out, count)
+
+
 def sentences(data: str, column: str | None) -> Iterator[tuple[str, list[str]]]:
     """Yield names and words: as given where data hold lists of words, else of lines of text.
 

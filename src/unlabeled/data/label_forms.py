@@ -21,8 +21,9 @@ from unlabeled.data.labels import Labels
 from unlabeled.errors import UsageError, nearest
 
 Form = Literal["single", "multi", "regression"]
-FORMS = ("single", "multi", "regression", "ordinal", "tagging", "transcript")
-"""What --task may be; tags of words are read by `data.tags`, transcripts by `finetune` alone."""
+FORMS = ("single", "multi", "regression", "ordinal", "tagging", "transcript", "action")
+"""What --task may be; tags of words are read by `data.tags`, transcripts and actions of robots by
+`finetune` alone."""
 BETWEEN = re.compile(r"\s*[|;]\s*")
 _FEW, _SLICES = 20, 5
 
@@ -67,10 +68,10 @@ def as_task(labels: Labels, task: str | None, like: Labels | None = None) -> Lab
         UsageError: the labels do not have that form.
     """
     check_task(task)
-    if task == "transcript":
+    if task in ("transcript", "action"):
         raise UsageError(
-            "--task transcript: `unlabeled finetune` learns from transcripts and tells the error "
-            "rate; evaluate has no readings of them."
+            f"--task {task}: `unlabeled finetune` learns from {task}s and tells the error; "
+            "evaluate has no readings of them."
         )
     form = task or (form_of(labels) if like is None else like.task)
     if form == "multi":

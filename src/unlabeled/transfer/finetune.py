@@ -268,9 +268,9 @@ def load(run: Run) -> tuple[nn.Module, list[str]]:
             f"{run.folder} has no classifier yet. Make one with "
             f"`unlabeled finetune {run.folder} --labels FILE`."
         )
-    if read_json(folder / CLASSES).get("task") in ("tagging", "transcript"):
+    if read_json(folder / CLASSES).get("task") in ("tagging", "transcript", "action"):
         raise UsageError(
-            f"{folder} tags words or transcribes; it has no class for a whole sample. "
+            f"{folder} tags words, transcribes or acts; it has no class for a whole sample. "
             f"`unlabeled predict {run.folder} DATA` uses it."
         )
     if strings(run.config.data.kind):

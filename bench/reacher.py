@@ -1,0 +1,198 @@
+"""Behaviour cloning on Reacher: success against the number of demonstrations.
+
+    python bench/reacher.py logs play PLAY --episodes 1000
+    python bench/reacher.py logs expert DEMOS --episodes 50
+    unlabeled pretrain PLAY --method mtm --time 5m --out RUN
+    python bench/reacher.py clone RUN DEMOS --counts 1,2,5,10,20 --draws 3 --out scores.json
+
+Reacher-v5 of gymnasium: an arm with two joints touches a point. In play it moves to postures of
+its own choosing, changed at random times, whatever the point is; no one demonstrates anything.
+The expert knows the arm's lengths: inverse kinematics, the nearer of the two elbows, and a
+critically damped controller of the joints, with a little noise.
+
+An episode of 50 steps succeeds if the fingertip is within 2 cm of the point at its end; the sum of
+the radii of tip and point is 1.9 cm. All policies are tried on the same 100 starts and points,
+which no demonstration has. Ten further demonstrations choose rate and length of training for all
+ways alike, and are not counted. Intervals are bootstraps over draws and episodes. Needs
+`pip install "unlabeled[simulation]"` and no screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAMES = (
+    "cos_0", "cos_1", "sin_0", "sin_1", "target_x", "target_y", "speed_0", "speed_1",
+    "to_target_x", "to_target_y",
+)  # fmt: skip
+STEPS, NEAR, FURTHER, STARTS = 50, 0.02, 10, 100
+UPPER, FORE, GEAR, STIFF, DAMP = 0.1, 0.11, 200.0, 60.0, 14.0
+TRIALS = 900_000
+"""First seed of the episodes that policies are tried on."""
+
+
+def posture(state: np.ndarray) -> np.ndarray:
+    """Return the joint angles of an observation."""
+    return np.arctan2(state[2:4], state[:2])
+
+
+def control(error: np.ndarray, speed: np.ndarray) -> np.ndarray:
+    """Return the torque that brings joints to rest at the wanted posture."""
+    return np.clip((STIFF * error - DAMP * speed) / GEAR, -1, 1)
+
+
+def wanted(state: np.ndarray) -> np.ndarray:
+    """Return by how much the joints must turn for the tip to touch the point: the lesser way."""
+    now = posture(state)
+    x, y = state[4:6]
+    reach = np.clip(np.hypot(x, y), abs(FORE - UPPER) + 1e-6, UPPER + FORE - 1e-6)
+    bend = np.arccos(np.clip((reach**2 - UPPER**2 - FORE**2) / (2 * UPPER * FORE), -1, 1))
+    ways = []
+    for elbow in (bend, -bend):
+        swing = np.arctan2(y, x) - np.arctan2(FORE * np.sin(elbow), UPPER + FORE * np.cos(elbow))
+        turn = np.array([(swing - now[0] + np.pi) % (2 * np.pi) - np.pi, elbow - now[1]])
+        ways.append(turn)
+    return min(ways, key=lambda turn: float(np.abs(turn).sum()))
+
+
+def expert(state: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return what the expert does, a little shaky."""
+    return np.clip(control(wanted(state), state[6:8]) + rng.normal(0, 0.02, 2), -1, 1)
+
+
+class Player:
+    """Moves to postures of its own choosing."""
+
+    def __init__(self) -> None:
+        self.goal, self.until = np.zeros(2), -1
+
+    def __call__(self, step: int, state: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return what it does at a step."""
+        if step > self.until:
+            self.goal = rng.uniform([-np.pi, -2.8], [np.pi, 2.8])
+            self.until = step + int(rng.integers(10, 40))
+        turn = self.goal - posture(state)
+        turn[0] = (turn[0] + np.pi) % (2 * np.pi) - np.pi
+        return np.clip(control(turn, state[6:8]) + rng.normal(0, 0.05, 2), -1, 1)
+
+
+def episode(env: Any, seed: int, play: bool) -> dict[str, np.ndarray]:
+    """Return the columns of one episode."""
+    rng, player, rows = np.random.default_rng(seed), Player(), []
+    state, _ = env.reset(seed=seed)
+    for step in range(STEPS):
+        action = player(step, state, rng) if play else expert(state, rng)
+        rows.append(np.concatenate([[0.02 * step], state, action]))
+        state = env.step(action)[0]
+    names = ("time", *(f"observation.{n}" for n in NAMES), "action.shoulder", "action.elbow")
+    return dict(zip(names, np.asarray(rows, np.float32).T, strict=True))
+
+
+def write(out: Path, who: str, count: int, seed: int) -> None:
+    """Write one parquet file an episode."""
+    import gymnasium
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    env = gymnasium.make("Reacher-v5")
+    out.mkdir(parents=True, exist_ok=True)
+    first = 1_000_000 * (1 + seed) + (500_000 if who == "expert" else 0)
+    for i in range(count):
+        columns = episode(env, first + i, who == "play")
+        pq.write_table(pa.table(columns), out / f"{i:05d}.parquet")
+
+
+def distances(act: Any, starts: int) -> np.ndarray:
+    """Return how far the tip is from the point at the end of episodes, in metres.
+
+    Args:
+        act: (B, T, S) observations up to now -> (B, A).
+        starts: B.
+    """
+    import gymnasium
+
+    envs = [gymnasium.make("Reacher-v5") for _ in range(starts)]
+    seen = [[env.reset(seed=TRIALS + i)[0] for i, env in enumerate(envs)]]
+    for _ in range(STEPS):
+        actions = act(np.asarray(seen, np.float32).swapaxes(0, 1))
+        states = [env.step(a)[0] for env, a in zip(envs, np.asarray(actions), strict=True)]
+        seen.append(states)
+    return np.hypot(*np.asarray(seen[-1])[:, 8:10].T)
+
+
+def interval(hits: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over draws and episodes, (D, E), both drawn anew."""
+    D, E = hits.shape  # noqa: N806
+    means = [hits[rng.integers(0, D, D)][:, rng.integers(0, E, E)].mean() for _ in range(2000)]
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def clone(asked: argparse.Namespace) -> None:
+    """Learn from few demonstrations in every way and try what was learned."""
+    from unlabeled.rng import order
+    from unlabeled.runs import Run
+    from unlabeled.transfer import cloning
+    from unlabeled.transfer.policy import Policy
+
+    run = Run.open(asked.run)
+    modality: Any = run.modality()
+    logs, _ = cloning.demonstrations(run, asked.demos)
+    past = cloning.history(run)
+    further = cloning.Windows(modality, logs[:FURTHER], past)
+    rng = np.random.default_rng(0)
+    noise = np.random.default_rng(1)
+    best = distances(lambda x: np.stack([expert(s[-1], noise) for s in x]), STARTS)
+    print(f"expert: {np.mean(best < NEAR):.2f} succeed, {1000 * best.mean():.0f} mm", flush=True)
+    rows = []
+    for count in (int(n) for n in asked.counts.split(",")):
+        for arm in asked.arms.split(","):
+            ends = []
+            for draw in range(asked.draws):
+                chosen = FURTHER + order(draw, 7, len(logs) - FURTHER)[:count]
+                learned = cloning.Windows(modality, [logs[i] for i in chosen], past)
+                net, _ = cloning.learn(run, arm, learned, further, seed=draw)
+                ends.append(distances(Policy(net, modality, past).act, STARTS))
+            hits = np.asarray(ends) < NEAR
+            low, high = interval(hits, rng)
+            rows.append(
+                {"demonstrations": count, "arm": arm, "success": float(hits.mean()), "low": low,
+                 "high": high, "draws": hits.mean(1).tolist(), "metres": float(np.mean(ends))}
+            )  # fmt: skip
+            print(
+                f"{count:3d} {arm:<18} {hits.mean():.2f} ({low:.2f} to {high:.2f}), "
+                f"{1000 * np.mean(ends):.0f} mm", flush=True,
+            )  # fmt: skip
+            if asked.out:
+                asked.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Read the command line."""
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = words.add_subparsers(dest="verb", required=True)
+    logs = verbs.add_parser("logs")
+    logs.add_argument("who", choices=("play", "expert"))
+    logs.add_argument("out", type=Path)
+    logs.add_argument("--episodes", type=int, default=1000)
+    logs.add_argument("--seed", type=int, default=0)
+    learn = verbs.add_parser("clone")
+    learn.add_argument("run", type=Path)
+    learn.add_argument("demos")
+    learn.add_argument("--counts", default="1,2,5,10,20")
+    learn.add_argument("--draws", type=int, default=3)
+    learn.add_argument("--arms", default="frozen,fine-tuned,from scratch,observation alone")
+    learn.add_argument("--out", type=Path)
+    asked = words.parse_args()
+    if asked.verb == "clone":
+        clone(asked)
+    else:
+        write(asked.out, asked.who, asked.episodes, asked.seed)
+
+
+if __name__ == "__main__":
+    main()
