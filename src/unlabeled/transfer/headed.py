@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,9 +15,9 @@ from unlabeled.transfer.training import Classifier
 HEAD = "head.safetensors"
 
 
-def save(folder: Path, model: Classifier) -> None:
-    """Write the encoder in its library's format, and the head beside it."""
-    model.encoder.save(folder)  # type: ignore[operator]
+def save(folder: Path, model: Any) -> None:
+    """Write the encoder of a model in its library's format, and its head beside it."""
+    model.encoder.save(folder)
     head = {name: x.detach().cpu().contiguous() for name, x in model.head.state_dict().items()}
     save_file(head, folder / HEAD)
 

@@ -42,6 +42,11 @@ class Head(nn.Module):
         width: inside.
     """
 
+    offset: Tensor
+    spread: Tensor
+    low: Tensor
+    high: Tensor
+
     def __init__(self, told: int, given: int, actions: int, width: int = 256) -> None:
         super().__init__()
         for name, size in (("offset", told), ("spread", told), ("low", actions), ("high", actions)):
@@ -83,7 +88,9 @@ class PolicyNet(nn.Module):
 
     def __init__(self, encoder: Encoder | None, head: Head, num_states: int) -> None:
         super().__init__()
-        self.encoder, self.head, self.num_states = encoder, head, num_states
+        self.encoder = encoder
+        self.head: Head = head
+        self.num_states = num_states
 
     def told(self, x: Tensor) -> Tensor:
         """Return what the head is given, (B, H, 2 C) -> (B, told + 2 S)."""
@@ -198,7 +205,7 @@ class Policy:
         """Return actions in their units, (B, H, 2 C) -> (B, A)."""
         where, states = device(), self.net.num_states
         self.net.to(where)
-        normal = [self.net(part.to(where)).cpu() for part in x.split(512)]
+        normal = [self.net(part.to(where)).cpu() for part in torch.split(x, 512)]
         mean, std = self.modality.mean[states:], self.modality.std[states:]
         found = torch.cat(normal) * std + mean
         low, high = self.net.head.low.cpu(), self.net.head.high.cpu()
