@@ -165,6 +165,9 @@ class Health:
             "line": self._one_line(reading, parts),
             "chance": progress > 0.3 and self._at_chance(loss),
             "unigram": progress > 0.3 and self._at_unigram(loss),
+            "codes": parts.get("code_perplexity", math.inf) <= FEWEST_CODES,
+            "still": progress > 0.3 and parts.get("guess_spread", 1.0) < LEAST_SPREAD,
+            "hidden": not LEAST_HIDDEN <= parts.get("mask_share", 0.5) <= MOST_HIDDEN,
             "drift": kept is not None and kept < LEAST_KEPT,
         }
         for name, seen in signs.items():
@@ -205,6 +208,16 @@ class Health:
 
 STOPPING = ("point", "uniform", "constant", "line")
 
+FEWEST_CODES = 2.05
+"""Codes in use (exp of their entropy) below which there is nothing to name; fairseq's and
+transformers' collapsed runs of wav2vec 2.0 showed 2.0, healthy ones 18 and more."""
+
+LEAST_SPREAD = 0.01
+"""Deviation of guesses at which data2vec's authors stop (after 5,000 updates)."""
+
+LEAST_HIDDEN, MOST_HIDDEN = 0.1, 0.85
+"""Share of hidden tokens that is usual: 0.49 in wav2vec 2.0, 0.57 in HuBERT, 0.75 in images."""
+
 LEAST_KEPT = 0.25
 """Share of neighbours below which features no longer are those of the weights."""
 
@@ -214,6 +227,13 @@ WORDS: Mapping[str, str] = {
     "knew is being lost. Try optim.lr divided by 10, a longer optim.hold, a higher "
     "method.momentum, or encoder.lora=8; if the data are unlike those of the weights, judge by "
     "`unlabeled evaluate` which of the two is better.",
+    "codes": "Nearly all sound gets one code, so naming it teaches nothing. Look with `unlabeled "
+    "inspect` whether the recordings are more than noise, and try more method.num_codes; "
+    "where codes are learnt (wav2vec2) they have collapsed: a lower optim.lr, more diversity.",
+    "still": "The guesses hardly differ from token to token: the teacher's targets are collapsing. "
+    "Try optim.lr divided by 3, or a higher method.momentum.",
+    "hidden": "The share of sound that is hidden is far from what works (0.5 to 0.6 of speech): "
+    "change method.mask_share, or method.mask_span if the recordings are shorter than two spans.",
     "point": "The features are collapsing to one point: all samples look the same to the "
     "encoder. Usual causes: a rate that is too high, a teacher without momentum, no centring or "
     "no stop-gradient. Try optim.lr divided by 3, or a longer optim.warmup.",

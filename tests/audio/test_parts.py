@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from tests.audio.test_reading import encoded
 from tests.conftest import draw_sound
+from tests.loop.running import small_config
+from unlabeled import loop
 from unlabeled.config import AudioConfig
 from unlabeled.modalities import sound
 from unlabeled.modalities.audio import Audio
 from unlabeled.modalities.sound_features import statistics
 from unlabeled.nn import parts
+from unlabeled.runs import Run
+from unlabeled.transfer.evaluate import evaluate
 from unlabeled.transfer.parted import centred
 
 
@@ -68,3 +74,27 @@ def test_a_click_in_silence_is_left_as_it_is() -> None:
     samples = np.zeros(8000, np.float32)
     samples[4000] = 0.5
     assert len(Audio(AudioConfig(trim=35.0)).heard(encoded(samples))) == 8000
+
+
+def test_a_study_of_recordings_reads_parts_and_speakers_apart(
+    sound_folder: Path, tmp_path: Path
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = sorted(sound_folder.rglob("*.wav"))
+    rows = [{"bytes": file.read_bytes(), "path": file.name} for file in files]
+    table = pa.table(
+        {
+            "audio": rows,
+            "label": [file.parent.name for file in files],
+            "speaker": [f"s{i % 4}" for i in range(len(files))],
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    config = small_config("hubert", tmp_path / "t.parquet", steps=2)
+    run = Run.open(loop.pretrain(config, tmp_path / "run", quiet=True))
+    arms = ["mfcc_parts_apart", *(f"{a}{b}" for a in ("parts", "untrained_parts")
+                                  for b in ("", "_apart", "_joined"))]  # fmt: skip
+    found = evaluate(run, label_column="label", counts=[2], draws=1, arms=arms)
+    assert {row["reading"] for row in found["rows"]} == set(arms)

@@ -299,6 +299,25 @@ def test_collapse_is_named_after_some_patience(
     assert health.collapsed()
 
 
+@pytest.mark.parametrize(
+    ("parts", "word"),
+    [
+        ({"code_perplexity": 2.0}, "gets one code"),  # two groups of one code each
+        ({"guess_spread": 0.005}, "hardly differ"),
+        ({"mask_share": 0.95}, "share of sound that is hidden"),
+        ({"code_perplexity": 18.0, "guess_spread": 0.5, "mask_share": 0.49}, ""),
+    ],
+)
+def test_unhealthy_targets_of_sound_are_named(parts: dict[str, float], word: str) -> None:
+    health = Health("x", first=Reading(0.5, 30, 0.5))
+    said: list[str] = []
+    for _ in range(PATIENCE):
+        said = health.check(Reading(0.5, 30, 0.5), parts, 1.0, 0.5)
+    assert len(said) == bool(word)
+    assert not said or word in said[0]
+    assert not health.collapsed()
+
+
 def test_a_sign_that_goes_away_is_forgotten() -> None:
     health = Health("x", first=Reading(0.5, 30, 0.5))
     bad, good = Reading(0.0001, 5, 1.0), Reading(0.5, 30, 0.5)

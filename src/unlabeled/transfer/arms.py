@@ -51,6 +51,10 @@ ARMS: dict[str, Arm] = {
         "probe of 8 parts, speakers apart", "ours",
         f"as before, without the mean of each speaker's recordings, test ones too; {_LINEAR}",
     ),
+    "parts_joined": Arm(
+        "probe of 8 parts joined with MFCC", "ours",
+        f"blocks of equal size, speakers apart where a column tells them; {_LINEAR}", quick=False,
+    ),
     "finetune": Arm(
         "fine-tuned", "ours",
         "rate, view, length, and whether all weights, the last third, the head first or LoRA's "
@@ -71,6 +75,9 @@ ARMS: dict[str, Arm] = {
     "untrained_parts": Arm("untrained, 8 parts", "rival", f"as the probe of 8 parts; {_LINEAR}"),
     "untrained_parts_apart": Arm(
         "untrained, 8 parts, speakers apart", "rival", f"as ours, speakers apart; {_LINEAR}"
+    ),
+    "untrained_parts_joined": Arm(
+        "untrained, 8 parts joined with MFCC", "rival", "as ours, joined", quick=False
     ),
     "untrained_joined": Arm(
         "untrained joined with plain", "rival",

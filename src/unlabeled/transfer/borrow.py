@@ -44,6 +44,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "untrained_knn": _NETWORK,
     "untrained_parts": _NETWORK,
     "untrained_parts_apart": _NETWORK,
+    "untrained_parts_joined": _NETWORK,
     "untrained_joined": (*_NETWORK, "pool"),
     **{name: _PLAIN for name, arm in ARMS.items() if arm.part == "plain"},
 }

@@ -76,6 +76,7 @@ def readings(
     found |= {name: part.probe for name, part in plain.items()}
     in_parts = _in_parts(run, material, plain)
     found |= {name: part.probe for name, part in in_parts.items()}
+    found |= _joined_parts(material, {**plain, **in_parts})
     found["joined"] = Joined(material, ours, plain)
     found["untrained_joined"] = Joined(material, fresh, plain)
     found["boosted"] = Boosted(material, plain)
@@ -119,6 +120,17 @@ def _in_parts(run: Run, material: Material, plain: Mapping[str, Frozen]) -> dict
         material, encoders, {"mfcc_parts": lambda: plain["mfcc_parts"].features}
     )
     return {name: Frozen(material, make) for name, make in made.items() if name not in plain}
+
+
+def _joined_parts(material: Material, known: Mapping[str, Frozen]) -> dict[str, Reading]:
+    """Return a network's parts joined with those of cepstra, speakers apart where known."""
+    end = "_apart" if "parts_apart" in known else ""
+    plain = {f"mfcc_parts{end}": known[f"mfcc_parts{end}"]} if "parts" in known else {}
+    return {
+        f"{name}_joined": Joined(material, known[f"{name}{end}"], plain)
+        for name in ("parts", "untrained_parts")
+        if plain
+    }
 
 
 def _fresh(run: Run) -> Callable[[], Any]:
