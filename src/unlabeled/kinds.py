@@ -68,7 +68,7 @@ AUDIO = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".caf", ".au"}
 )
 TEXT = frozenset({".txt", ".text", ".md", ".rst"})
-SERIES = frozenset({".npz", ".h5", ".hdf5"})
+SERIES = frozenset({".npz", ".h5", ".hdf5", ".mcap", ".bag", ".db3"})
 VIDEO = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 TABLE = frozenset({".parquet", ".csv", ".tsv", ".jsonl", ".ndjson"})
 _WORDS = ("review", "sentence", "abstract", "message")

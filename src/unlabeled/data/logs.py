@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled.data import log_lerobot
+from unlabeled.data import log_bags, log_lerobot
 from unlabeled.data.folder import Names, Scan, printable
 from unlabeled.data.log_arrays import NpzLog
 from unlabeled.data.log_columns import Columns
@@ -34,6 +34,7 @@ _READERS: Mapping[str, Callable[[bytes], Columns]] = {
     ".parquet": ParquetLog,
     ".npz": NpzLog,
     **dict.fromkeys((".h5", ".hdf5"), Hdf5Log),
+    **dict.fromkeys(log_bags.SUFFIXES, log_bags.BagLog),
 }
 
 
@@ -178,7 +179,7 @@ def open_logs(
         first = next((log for log in logs if isinstance(log, str)), "none has a column of numbers")
         raise UsageError(
             f"{printable(root)}: none of {len(names):,} files can be read as a log ({first}). "
-            f"Logs are csv, parquet, npz or HDF5 files of numbers, a row a step."
+            "Logs are csv, parquet, npz or HDF5 files of numbers, a row a step, MCAP files or bags."
         )
     return Logs(logs, Names(kept), window or WINDOW, digest.hexdigest(), left_out)
 
@@ -216,6 +217,7 @@ def in_folder(where: bytes, found: Scan, window: int | None) -> Logs:
         if os.path.splitext(name)[1].lower().decode("utf-8", "replace") in _READERS
         and (name.startswith(b"data/") or not of_robots)
     ]
+    names = log_bags.one_a_bag(names, where)
     others = sum(found.suffixes.values()) - len(names)
     skipped = Counter(found.skipped) + Counter({"other files": others} if others else {})
     vectors = log_lerobot.vectors(where) if of_robots else {}
