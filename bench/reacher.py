@@ -155,7 +155,7 @@ def clone(asked: argparse.Namespace) -> None:
             for draw in range(asked.draws):
                 chosen = FURTHER + order(draw, 7, len(logs) - FURTHER)[:count]
                 learned = cloning.Windows(modality, [logs[i] for i in chosen], past)
-                net, _ = cloning.learn(run, arm, learned, further, seed=draw)
+                net, _ = cloning.learn(run, arm, learned, further, quick=asked.quick, seed=draw)
                 ends.append(distances(Policy(net, modality, past).act, STARTS))
             hits = np.asarray(ends) < NEAR
             low, high = interval(hits, rng)
@@ -186,6 +186,7 @@ def main() -> None:
     learn.add_argument("--counts", default="1,2,5,10,20")
     learn.add_argument("--draws", type=int, default=3)
     learn.add_argument("--arms", default="frozen,fine-tuned,from scratch,observation alone")
+    learn.add_argument("--quick", action="store_true", help="short trainings without a search")
     learn.add_argument("--out", type=Path)
     asked = words.parse_args()
     if asked.verb == "clone":

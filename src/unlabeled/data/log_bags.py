@@ -193,7 +193,7 @@ def _store(definitions: Mapping[str, str]) -> Any:
         if not _TYPE.fullmatch(name) or not all(_WORD.fullmatch(part) for part, _ in parts):
             raise DataError(f"its definition of {name[:80]!r} is damaged")
     common = get_typestore(Stores.ROS2_HUMBLE).fielddefs
-    wanted = {name: ([], parts) for name, (_, parts) in known.items()}
+    wanted: dict[str, Any] = {name: ([], parts) for name, (_, parts) in known.items()}
     basic = {n: common[n] for n in _BASIC}
     store.register({**basic, **wanted})
     return store
