@@ -63,7 +63,7 @@ def align(streams: Sequence[Stream]) -> dict[str, NDArray[np.float64]]:
             f"it lasts {end - begin:,.0f} s with messages every {step:.3g} s, which are "
             f"{count * sum(map(len, names)):,} numbers; at most {_MOST:,} are read. Split it"
         )
-    clock: NDArray[np.float64] = begin + step * np.arange(count)
+    clock = np.asarray(begin + step * np.arange(count), np.float64)
     found: dict[str, NDArray[np.float64]] = {"time": np.asarray(clock - begin, np.float64)}
     for stream, channels in zip(spoken, names, strict=True):
         latest = np.searchsorted(stream.times, clock + _SLACK * step, side="right") - 1  # (T,)
