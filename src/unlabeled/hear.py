@@ -12,10 +12,7 @@ from unlabeled.look import Look
 from unlabeled.modalities import sound
 from unlabeled.modalities.audio import Audio
 
-TRIM = 35.0
-"""Decibels below the loudest at which the ends of recordings are cut off."""
-
-NARROW = AudioConfig(rate=8_000, mels=40, trim=TRIM)
+NARROW = AudioConfig(rate=8_000, mels=40, trim=sound.SOFT_ENDS)
 """How frames of recordings of telephones are read: above 4 kHz they hold nothing."""
 
 
@@ -25,7 +22,7 @@ def recordings(source: Source, places: list[int]) -> Look:
     Raises:
         DataError: none of them can be read.
     """
-    wide, narrow = Audio(AudioConfig(trim=TRIM)), Audio(NARROW)
+    wide, narrow = Audio(AudioConfig(trim=sound.SOFT_ENDS)), Audio(NARROW)
     lengths, trimmed, rates, values, few, reasons = [], [], [], [], [], []
     for place in places:
         try:

@@ -31,3 +31,10 @@ def test_a_long_recording_is_cut_and_a_short_one_is_not(tmp_path: Path) -> None:
     assert len(split(source, 0.3, True, 0).pool) + len(split(source, 0.3, True, 0).held_out) == 4
     found = inspect(str(tmp_path))
     assert (found.count, len(found.broken), found.duplicates) == (4, 0, 0)
+
+
+def test_soft_ends_are_told(tmp_path: Path) -> None:
+    hush = np.zeros(8000, np.float32)
+    samples = np.concatenate([hush, draw_sound(0, 1.0), hush])
+    soundfile.write(tmp_path / "one.wav", samples, 16_000)
+    assert any("Soft ends: 50 % of the time" in line for line in inspect(str(tmp_path)).lines)

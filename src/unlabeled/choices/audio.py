@@ -8,6 +8,7 @@ from unlabeled.choices import Chooser, Request
 from unlabeled.choices.image import SEVEN_BY_SEVEN, narrow, patch
 from unlabeled.look import Look
 from unlabeled.methods import catalogue
+from unlabeled.modalities import sound
 
 LONGEST = 4.0
 """Seconds that an encoder sees at most, unless more are asked for."""
@@ -32,7 +33,7 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
         rate, why = hear.NARROW.rate, "the recordings' own rate"
     low = chooser.choose("modality", "rate", rate, why) == hear.NARROW.rate
     if seen.seconds <= LONGEST:
-        chooser.choose("modality", "trim", hear.TRIM, "dB: soft ends of short clips say nothing")
+        chooser.choose("modality", "trim", sound.SOFT_ENDS, "dB: soft ends say nothing")
     if form == "spectrogram":
         _square(chooser, seen, name, request)
     else:

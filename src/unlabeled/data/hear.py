@@ -23,11 +23,14 @@ class Recordings(Looks):
         self.channels: Counter[int] = Counter()
         self.loudness: list[float] = []
         self.clipped = 0
+        self.soft = 0.0
 
     def measure(self, data: bytes) -> None:
         """Measure one item."""
         heard = sound.read(data)
         self.seconds.append(len(heard.samples) / heard.rate)
+        kept = sound.trimmed(heard.samples, heard.rate, sound.SOFT_ENDS)
+        self.soft += (len(heard.samples) - len(kept)) / heard.rate
         self.rates[heard.own_rate] += 1
         self.channels[heard.channels] += 1
         self.loudness.append(float(np.sqrt(np.square(heard.samples, dtype=np.float64).mean())))
@@ -46,6 +49,8 @@ class Recordings(Looks):
             f"{sum(self.seconds) / 60:,.1f} minutes in all",
             f"Rates: {rates}; channels: {channels}",
             f"Level: median {level:.0f} dB of full scale; {self.clipped:,} clipped",
+            f"Soft ends: {100 * self.soft / sum(self.seconds):.0f} % of the time is before or "
+            f"after what is within {sound.SOFT_ENDS:g} dB of the loudest",
         )
         return {"lines": lines, "doubts": tuple(self._doubts())}
 

@@ -20,6 +20,9 @@ from unlabeled.errors import DataError, MissingExtraError
 FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3", "AIFF", "CAF", "RF64", "W64", "AU")
 """Formats whose decoders are used; every other one is refused by its content."""
 
+SOFT_ENDS = 35.0
+"""Decibels below the loudest at which the ends of short recordings are cut off."""
+
 MOST_CHANNELS, RATES = 64, (1_000, 768_000)
 MOST_SAMPLES = 1 << 28
 _QUIET = 1e-5

@@ -119,6 +119,11 @@ def _in_parts(run: Run, material: Material, plain: Mapping[str, Frozen]) -> dict
     made = parted.for_audio(
         material, encoders, {"mfcc_parts": lambda: plain["mfcc_parts"].features}
     )
+    if "mfcc_parts_apart" in made:
+        material.notes.append(
+            "Readings with speakers apart use all recordings of a test speaker together, without "
+            "labels; what they score does not hold for a single recording of a new voice."
+        )
     return {name: Frozen(material, make) for name, make in made.items() if name not in plain}
 
 
