@@ -57,7 +57,7 @@ def test_a_run_is_evaluated_and_drawn(log_folder: Path, tmp_path: Path) -> None:
         export(run, "timm")
     assert not draw_samples(run)
     assert {p.name for p in (run.folder / "samples").glob("*.png")} == {
-        "views.png", "neighbours.png", "map.png"
+        "views.png", "neighbours.png", "map.png", "rollout.png"
     }  # fmt: skip
 
 

@@ -27,7 +27,8 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_frames
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.interpolate import interpolate
+from unlabeled.nn.interpolate import gaps, interpolate
+from unlabeled.nn.patches import Reconstruction
 from unlabeled.nn.precision import full
 from unlabeled.rng import uniform
 from unlabeled.types import Batch, Loss, View
@@ -72,21 +73,34 @@ class MTM(Method):
 
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the mean squared error of what was measured and hidden."""
-        steps: Any = self.encoder
         x = batch["plain"][0]  # (B, T, 2 C)
         values, flags = x.chunk(2, -1)
         hidden = self.hidden(x, batch.keys)  # (B, T, C)
         seen = flags * ~hidden
-        layout = steps.layout(x)  # of the whole: a hidden end is not the end
-        tokens = steps.embed(torch.cat([values * seen, seen], -1), layout)
-        guess = full(self.predict(steps.blocks(tokens, layout)))  # (B, N, stack C)
-        guess = guess.reshape(len(x), -1, self.num_channels)[:, : x.shape[1]]
+        guess = self.rebuilt(x, seen)
         asked = hidden & (flags > 0.5)
         count = asked.sum().clamp(min=1)
         with torch.no_grad():
             line = _error(interpolate(values, seen > 0.5), values, asked) / count
         parts = {"targets": count, "interpolation": line, "hidden": hidden.float().mean()}
         return Loss(_error(guess, values, asked) / count, parts)
+
+    def rebuilt(self, x: Tensor, seen: Tensor) -> Tensor:
+        """Return what all channels are guessed to be, (B, T, C), given what is seen of them."""
+        steps: Any = self.encoder
+        layout = steps.layout(x)  # of the whole: a hidden end is not the end
+        values = x.chunk(2, -1)[0]
+        tokens = steps.embed(torch.cat([values * seen, seen], -1), layout)
+        guess = full(self.predict(steps.blocks(tokens, layout)))  # (B, N, stack C)
+        return guess.reshape(len(x), -1, self.num_channels)[:, : x.shape[1]]
+
+    @torch.inference_mode()
+    def reconstruct(self, batch: Batch) -> Reconstruction:
+        """Return logs, (B, T, C) each: as they are, with NaN where hidden, and as guessed."""
+        x = batch["plain"][0]
+        values, flags = x.chunk(2, -1)
+        seen = flags * ~self.hidden(x, batch.keys)
+        return gaps(values, flags, seen, self.rebuilt(x, seen))
 
     def hidden(self, x: Tensor, keys: Tensor) -> Tensor:
         """Draw what is hidden, (B, T, C) bool: whole states or whole actions of a token."""

@@ -25,7 +25,8 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_channels
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.interpolate import interpolate
+from unlabeled.nn.interpolate import gaps, interpolate
+from unlabeled.nn.patches import Reconstruction
 from unlabeled.nn.precision import full
 from unlabeled.rng import uniform
 from unlabeled.types import Batch, Loss, View
@@ -87,6 +88,17 @@ class PatchTST(Method):
             flat, known = (x.flatten(2).transpose(1, 2) for x in (wanted * seen, seen))
             line = interpolate(flat, known > 0.5).transpose(1, 2).reshape(wanted.shape)
         return guess, wanted, line
+
+    @torch.inference_mode()
+    def reconstruct(self, batch: Batch) -> Reconstruction:
+        """Return logs, (B, T, C) each: as they are, with NaN where hidden, and as guessed."""
+        net: Any = self.encoder
+        values, flags = net.patches(batch["plain"][0])
+        hidden = self.hidden(flags, batch.keys)
+        guess = self.rebuilt(values, flags, hidden)[0]
+        mean, deviation = net.scale(values, flags * ~hidden)
+        parts = (values, flags, flags * ~hidden, guess * deviation + mean)
+        return gaps(*(part.flatten(2).transpose(1, 2) for part in parts))
 
     def hidden(self, flags: Tensor, keys: Tensor) -> Tensor:
         """Draw which patches of each channel are hidden, (B, C, N, P) -> (B, C, N, 1) bool.

@@ -1,9 +1,14 @@
-"""A straight line between what was seen before and after: what a model of smooth logs must beat."""
+"""A straight line between what was seen before and after: what a model of smooth logs must beat.
+
+And gaps in what is shown of logs: what is missing is NaN there.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from unlabeled.nn.patches import Reconstruction
 
 
 def interpolate(values: Tensor, seen: Tensor) -> Tensor:
@@ -30,3 +35,11 @@ def interpolate(values: Tensor, seen: Tensor) -> Tensor:
     share = (place - last) / (ahead - last).clamp(min=1)
     filled = torch.where(known, before + share * (after - before), before)
     return torch.where(seen.any(1, keepdim=True), filled, 0.0)
+
+
+def gaps(values: Tensor, flags: Tensor, seen: Tensor, guess: Tensor) -> Reconstruction:
+    """Return logs (B, T, C) with NaN where nothing was measured, or where it was hidden."""
+    nothing = torch.full_like(values, float("nan"))
+    return Reconstruction(
+        torch.where(flags > 0.5, values, nothing), torch.where(seen > 0.5, values, nothing), guess
+    )

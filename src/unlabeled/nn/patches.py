@@ -10,7 +10,7 @@ from unlabeled.nn.precision import full
 
 
 class Reconstruction(NamedTuple):
-    """Images (B, C, H, W), normalised as the encoder sees them."""
+    """Samples as the encoder sees them: images (B, C, H, W), or logs (B, T, C)."""
 
     original: Tensor
     masked: Tensor

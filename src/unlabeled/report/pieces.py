@@ -79,9 +79,24 @@ GENERATIONS = Wanted(
 )  # fmt: skip
 
 
+HIDDEN = Wanted(
+    "masks", "masks.png", "Hidden spans and what was made of them",
+    "A channel a row. Grey line: what was there. Shaded: hidden from the network. Blue: what it "
+    "made of it.",
+    "Channels of a log with hidden spans and their reconstruction",
+)  # fmt: skip
+ROLLOUT = Wanted(
+    "rollout", "rollout.png", "Foretold against what happened",
+    "A channel a row. Grey line: what happened. Shaded: foretold, each step from the one foretold "
+    "before it and from what was done. Blue: by the network. Dashed: if nothing changed.",
+    "Channels of a log with what the network foretells of them",
+)  # fmt: skip
+
+
 _SAW = {"image": [VIEWS], "audio": [VIEWS], "series": [VIEWS], "video": [VIEWS]}
 _SAW_OF_TEXT = {"text": [GENERATIONS], "hidden": [FILLS]}
 _SAW_BY_METHOD = {"mae": [VIEWS, MASKS], "simmim": [VIEWS, MASKS], "videomae": [VIEWS, MASKS]}
+_SAW_OF_LOGS = {"mtm": [HIDDEN], "patchtst": [HIDDEN], "dynamics": [ROLLOUT]}
 _LEARNED = {
     "image": [NEIGHBOURS, PATCHES, MAP],
     "text": [NEIGHBOURS],
@@ -95,7 +110,8 @@ def saw(kind: str, method: str) -> list[Wanted]:
     """Return the parts that show what this kind of run saw."""
     if strings(kind):
         return _SAW_OF_TEXT.get(catalogue.describe(method).scored, [])
-    return _SAW_BY_METHOD.get(method) or _SAW.get(kind, [])
+    of_logs = _SAW_OF_LOGS.get(method, []) if kind == "series" else []
+    return [*(_SAW_BY_METHOD.get(method) or _SAW.get(kind, [])), *of_logs]
 
 
 def learned(kind: str) -> list[Wanted]:

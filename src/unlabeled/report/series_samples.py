@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlabeled.report import grid
-from unlabeled.report.image_samples import ImageSamples
+from unlabeled.nn.interpolate import interpolate
+from unlabeled.report import grid, rollouts, traces
+from unlabeled.report.image_samples import NUM_FEATURES, NUM_SHOWN, ImageSamples
 
 _RANGE, _EDGE = 3.0, 96
 _MISSING = (235, 200, 120)
@@ -20,7 +21,38 @@ class SeriesSamples(ImageSamples):
 
     def drawers(self) -> dict[str, Callable[[], None]]:
         """Return what can be drawn, by the key of its part."""
-        return {"views": self.views, "neighbours": self.neighbours, "map": self.map}
+        return {
+            "views": self.views, "masks": self.masks, "rollout": self.rollout,
+            "neighbours": self.neighbours, "map": self.map,
+        }  # fmt: skip
+
+    def masks(self) -> None:
+        """Draw the channels of a log with hidden spans and what was made of them."""
+        made = self.method.reconstruct(self.batch(NUM_SHOWN))
+        there = ~made.original.isnan()
+        hidden = there & made.masked.isnan()
+        row = int((hidden.any(1).sum(1) * 10_000 + hidden.sum((1, 2))).argmax())
+        error = (made.reconstruction - made.original).square()[hidden]
+        line = (
+            interpolate(made.masked.nan_to_num(), ~made.masked.isnan()) - made.original
+        ).square()
+        guess = torch.where(hidden, made.reconstruction, float("nan"))
+        page = traces.page(self.modality.channels, made.original[row], guess[row], hidden[row])
+        caption = (
+            f"Mean squared error of what was hidden in {len(there)} logs, in deviations of the "
+            f"pool: {error.mean():.3f}; of a straight line between what was seen: "
+            f"{line[hidden].mean():.3f}."
+        )
+        self._save("masks", page, page.height, caption)
+
+    def rollout(self) -> None:
+        """Draw what is foretold of a hidden stretch, step by step, against what happened."""
+        found = rollouts.roll(self.method, self.plain[:NUM_FEATURES])
+        page = traces.page(
+            self.modality.config.observations, found.truth[0], found.guess[0], found.hidden[0],
+            found.still[0],
+        )  # fmt: skip
+        self._save("rollout", page, page.height, rollouts.sentence(found))
 
     def pixels(self, x: Tensor) -> grid.Pixels:
         """Return views (..., T, 2 C) as pictures, (..., rows, columns, 3) uint8."""
