@@ -35,7 +35,7 @@ def test_what_is_shown_to_be_hidden_is_what_the_loss_is_of(
     batch = next(batches(state))
     made = state.method.reconstruct(batch)
     x = batch["plain"][0]
-    values, flags = x.chunk(2, -1)
+    _, flags = x.chunk(2, -1)
     size = x.shape[1]
     assert torch.equal(made.original[:, :size].isnan(), flags < 0.5)
     hidden = made.masked.isnan() & ~made.original.isnan()

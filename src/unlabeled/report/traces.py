@@ -60,12 +60,12 @@ def _range(lines: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
     return (low, high) if high - low > 1e-9 else (low - 0.5, high + 0.5)
 
 
-def _place(step: int, steps: int) -> float:
+def _place(step: float, steps: int) -> float:
     return _LEFT + (_WIDE - 1) * step / max(1, steps - 1)
 
 
 def _shade(draw: ImageDraw.ImageDraw, hidden: NDArray[np.bool_], top: int) -> None:
-    for step in np.flatnonzero(hidden):
+    for step in np.flatnonzero(hidden).tolist():
         left, right = _place(step - 0.5, len(hidden)), _place(step + 0.5, len(hidden))
         draw.rectangle((max(_LEFT, left), top, right, top + _HIGH), fill=_SHADE)
 
