@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def pages() -> dict[str, str]:
     return {
         **drawn,
         "docs/methods.md": methods_page(drawn),
+        "docs/language.md": language_page(),
         "docs/options.md": options_page(),
         "docs/results.md": results_page(),
         "docs/results-schema.md": schema.document(),
@@ -188,6 +190,41 @@ def known(card: catalogue.MethodCard, drawn: Mapping[str, str]) -> str:
     if lines:
         parts.append("\n".join(lines))
     return "".join(f"{part}\n\n" for part in parts)
+
+
+def language_page() -> str:
+    """Return the taxonomy of pre-training on text, with where each task is and what it scored."""
+    told = tomllib.loads((ROOT / "scripts" / "language.toml").read_text(encoding="utf-8"))
+    rows = [
+        [
+            task["name"],
+            task["kind"],
+            task["line"],
+            " ".join(_source(name) for name in task.get("files", [])) or "none",
+            f"`{task['option']}`" if "option" in task else "",
+            task["when"],
+            _scored(task),
+        ]
+        for task in told["task"]
+    ]
+    header = ["task", "kind", "in a line", "file", "option", "in 2026", "measured here"]
+    methods = [name for task in told["task"] for name in task.get("files", [])]
+    for name in METHODS:
+        if catalogue.describe(name).modalities == ("text",) and name not in methods:
+            raise ValueError(f"scripts/language.toml does not place the method {name}")
+    return str(told["page"]).format(note=NOTE, tasks=table(header, rows))
+
+
+def _source(name: str) -> str:
+    return f"[`{name}`](../src/unlabeled/methods/{name}.py)"
+
+
+def _scored(task: dict[str, Any]) -> str:
+    """Return the kept results of a task's methods; an option of a method has none of its own."""
+    if "option" in task or not task.get("files"):
+        return "not measured"
+    found = [measured(name) for name in task["files"]]
+    return " ".join("not measured" if text.startswith("not yet") else text for text in found)
 
 
 def measured(method: str) -> str:

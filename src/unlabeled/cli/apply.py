@@ -15,6 +15,9 @@ from unlabeled.errors import UsageError
 FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run.")]
+Whiten = Annotated[
+    bool, typer.Option("--whiten", help="Text: features whitened on what was pre-trained on.")
+]
 Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder, file or hf://dataset.")]
 
 
@@ -212,19 +215,25 @@ def embed(
         bool, typer.Option("--dense", help="A feature for each place of an image (patches).")
     ] = False,
     windows: Windows = None,
+    whiten: Whiten = False,
 ) -> None:
     """Write features to parquet: name, embedding.
 
     With --dense also height and width; an embedding then holds height x width features.
     """
+    if whiten and dense:
+        raise UsageError("--whiten is for features of documents: leave --dense out.")
     folder = checks.run(run)
     source = checks.source(data, kind or checks.kind_of(folder), column)
     checks.writable(out)
     from unlabeled.api import Encoder
     from unlabeled.cli import write
 
-    written = write.maps if dense else write.embeddings
-    count = written(Encoder.from_pretrained(folder, windows), source, out)
+    encoder = Encoder.from_pretrained(folder, windows)
+    if dense:
+        count = write.maps(encoder, source, out)
+    else:
+        count = write.embeddings(encoder, source, out, whiten)
     show.say(f"{count.good:,} embeddings in {out}{count.words()}")
     show.next_commands(
         [
@@ -303,6 +312,7 @@ def export(
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder to write; RUN/exported/FORMAT if absent."),
     ] = None,
+    whiten: Whiten = False,
 ) -> None:
     """Write and check it for other libraries.
 
@@ -320,7 +330,8 @@ def export(
     from unlabeled.runs import Run
 
     for name in formats:
-        result = write(Run.open(folder), name, out, part="finetune" if tuned else "encoder")
+        part = "finetune" if tuned else "encoder"
+        result = write(Run.open(folder), name, out, part=part, whiten=whiten)
         show.say(
             f"{name:<22} {result.path}   reloaded with {result.reader}: "
             f"max |difference| {result.max_difference:.1e} on {result.samples} samples"

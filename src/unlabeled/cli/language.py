@@ -18,6 +18,7 @@ class Asked:
 
     text: str | None = None
     pairs: Path | None = None
+    retrieval: Path | None = None
     context: int | None = None
     stride: int | None = None
     seed: int = 0
@@ -25,7 +26,8 @@ class Asked:
     @property
     def anything(self) -> bool:
         """Return whether a part was named."""
-        return any(part is not None for part in (self.text, self.pairs, self.context, self.stride))
+        parts = (self.text, self.pairs, self.retrieval, self.context, self.stride)
+        return any(part is not None for part in parts)
 
 
 def wanted(
@@ -39,8 +41,8 @@ def wanted(
     if asked.anything:
         if labels is not None or masks is not None:
             raise UsageError(
-                "--text, --pairs, --context and --stride judge without labels: leave --labels and "
-                "--masks out, and call evaluate a second time with them."
+                "--text, --pairs, --retrieval, --context and --stride judge without labels: leave "
+                "--labels and --masks out, and call evaluate a second time with them."
             )
         return True
     if labels is not None or masks is not None or column is not None:
@@ -59,21 +61,25 @@ def wanted(
 def judge(run: str, folder: Path, asked: Asked) -> None:
     """Score text and pairs, say what came out, and keep it for the report."""
     file = None if asked.text in (None, HELD_OUT) else str(checks.existing(str(asked.text)))
-    if asked.pairs is not None:
-        checks.existing(str(asked.pairs))
+    tables = [path for path in (asked.pairs, asked.retrieval) if path is not None]
+    for path in tables:
+        checks.existing(str(path))
     from unlabeled.runs import Run
     from unlabeled.transfer.text_study import TextStudy
 
     study = TextStudy(Run.open(folder))
-    if asked.pairs is None or asked.text is not None:
-        for line in study.score(file, asked.context, asked.stride):
-            show.say(line)
+    if not tables or asked.text is not None:
+        _say(study.score(file, asked.context, asked.stride))
     if not asked.anything:
-        for line in study.memorised(asked.seed):
-            show.say(line)
+        _say(study.memorised(asked.seed))
     if asked.pairs is not None:
-        for line in study.prefer(asked.pairs):
-            show.say(line)
+        _say(study.prefer(asked.pairs))
+    if asked.retrieval is not None:
+        rows, lines = study.retrieve(asked.retrieval)
+        header = ("features", *next(iter(rows.values())))
+        cells = [(name, *(f"{x:.3f}" for x in row.values())) for name, row in rows.items()]
+        show.table(header, cells)
+        _say(lines)
     show.say(f"Kept in {folder}/evaluate/text.json")
     writes = catalogue.writes(checks.info(folder).get("method"))
     show.next_commands(
@@ -85,3 +91,8 @@ def judge(run: str, folder: Path, asked: Asked) -> None:
             (f"unlabeled evaluate {run} --text FILE", "the same of other text"),
         ]
     )
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        show.say(line)

@@ -108,6 +108,11 @@ Pairs = Annotated[
     typer.Option(metavar="FILE", help="Minimal pairs: a table with good,bad[,group] sentences."),
 ]
 
+Retrieval = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Search: a table with query,document pairs."),
+]
+
 Context = Annotated[
     int | None,
     typer.Option(metavar="N", min=2, help="Tokens of a window of text; a row if absent."),
@@ -146,6 +151,7 @@ def evaluate(
     windows: Windows = None,
     text: Text = None,
     pairs: Pairs = None,
+    retrieval: Retrieval = None,
     context: Context = None,
     stride: Stride = None,
 ) -> None:
@@ -156,7 +162,7 @@ def evaluate(
     judged without labels where none are found: bits per byte, perplexity, memorisation.
     """
     folder = checks.run(run)
-    asked = language.Asked(text, pairs, context, stride, seed)
+    asked = language.Asked(text, pairs, retrieval, context, stride, seed)
     if language.wanted(folder, labels, label_column, masks, asked):
         language.judge(run, folder, asked)
         return

@@ -42,22 +42,30 @@ class Count:
         return f"; {len(self.bad):,} left out as unreadable (first: {name}: {reason})"
 
 
-def embeddings(encoder: Encoder, source: Source, out: Path) -> Count:
-    """Write a parquet file with the columns name and embedding.
+def embeddings(encoder: Encoder, source: Source, out: Path, whiten: bool = False) -> Count:
+    """Write a parquet file with the columns name and embedding, perhaps whitened.
 
     Raises:
         DataError: no sample can be read.
+        UsageError: features to be whitened are not of text.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     count = Count()
-    vector = pa.list_(pa.float32(), encoder.dim)
+    white, dim = None, encoder.dim
+    if whiten:
+        from unlabeled.transfer.whitening import of_run
+
+        white = of_run(encoder.run)
+        dim = white.matrix.shape[1]
+    vector = pa.list_(pa.float32(), dim)
     schema = pa.schema([("name", pa.string()), ("embedding", vector)])
     draft = out.with_name(f".{out.name}.part")
     with pq.ParquetWriter(draft, schema) as writer:
         for names, rows in _outputs(encoder.network, encoder, source, count):
-            flat = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), encoder.dim)
+            rows = rows if white is None else white(rows)
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), dim)
             writer.write_table(pa.table([pa.array(names), flat], schema=schema))
     return _finish(draft, out, count)
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,9 @@ class ExportResult:
     usage: str
 
 
-def export(run: Run, to: str, out: Path | None = None, part: str = "encoder") -> ExportResult:
+def export(
+    run: Run, to: str, out: Path | None = None, part: str = "encoder", whiten: bool = False
+) -> ExportResult:
     """Write a run's encoder for another library and compare.
 
     Args:
@@ -65,6 +67,7 @@ def export(run: Run, to: str, out: Path | None = None, part: str = "encoder") ->
         to: one of `FORMATS`.
         out: folder to write; ``RUN/exported/FORMAT`` if absent.
         part: ``encoder``, or ``finetune`` for its classifier.
+        whiten: whether features are whitened (see `unlabeled.transfer.whitening`).
 
     Raises:
         UsageError: the format does not exist or does not fit, or `out` is taken.
@@ -73,6 +76,8 @@ def export(run: Run, to: str, out: Path | None = None, part: str = "encoder") ->
     """
     _fits(run, to, part)
     _refuse_other_features(run, to)
+    if whiten and (to != "sentence-transformers" or part != "encoder"):
+        raise UsageError("Only sentence-transformers holds whitened features; leave --whiten out.")
     if to == "onnx":
         from unlabeled.export import onnx
 
@@ -87,7 +92,7 @@ def export(run: Run, to: str, out: Path | None = None, part: str = "encoder") ->
     except OSError as error:
         raise WriteError(f"{target} cannot be written: {error.strerror}.") from None
     try:
-        result = _write_and_compare(run, to, part, draft, target)
+        result = _write_and_compare(run, to, part, draft, target, whiten)
         draft.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
@@ -133,7 +138,9 @@ def _refuse_other_features(run: Run, to: str) -> None:
         )
 
 
-def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) -> ExportResult:
+def _write_and_compare(
+    run: Run, to: str, part: str, draft: Path, target: Path, whiten: bool
+) -> ExportResult:
     from unlabeled.export import card, code, onnx, real, reload, sentence
 
     readers: dict[str, Callable[[Path, Reference], NDArray[np.float32]]] = {
@@ -154,6 +161,8 @@ def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) 
         if to == "sentence-transformers":
             pooling, _ = reload.noted(reload.config_of(draft))
             sentence.write(draft, given.output.shape[1], given.length, pooling)
+        if whiten:
+            given = _whitened(run, draft, given)
         found = readers[to](draft, given)
     difference = _difference(found, given, to)
     usage = code.usage(to, part, run.config, draft).replace(str(draft), str(target))
@@ -162,6 +171,16 @@ def _write_and_compare(run: Run, to: str, part: str, draft: Path, target: Path) 
     for path in draft.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return ExportResult(target, difference, _reader_name(to), len(given), usage)
+
+
+def _whitened(run: Run, draft: Path, given: Reference) -> Reference:
+    """Add the layer that whitens, and return the reference with what it gives."""
+    from unlabeled.export import sentence
+    from unlabeled.transfer.whitening import of_run
+
+    white = of_run(run)
+    sentence.add_dense(draft, white.matrix, white.bias)
+    return replace(given, output=white(given.output))
 
 
 def _original(run: Run, part: str) -> Any:

@@ -187,16 +187,22 @@ def with_sentence_transformers(folder: Path, given: Reference) -> NDArray[np.flo
 
 @torch.inference_mode()
 def _by_modules(folder: Path, given: Reference) -> NDArray[np.float32]:
-    """Do what ``modules.json`` says: a transformer, then a pooling."""
+    """Do what ``modules.json`` says: a transformer, a pooling, perhaps a linear layer."""
     from transformers import AutoModel
 
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    transformer, pooling = (folder / module["path"] for module in modules)
+    transformer, pooling, *dense = (folder / module["path"] for module in modules)
     pool = json.loads((pooling / "config.json").read_text(encoding="utf-8"))
     how = next(word for word, mode in POOLING_MODES.items() if pool[mode])
     model = reading(AutoModel.from_pretrained(transformer).eval(), False)
     rows = tokenize(transformer, given)
-    return _array(feature(model, rows["input_ids"], rows["attention_mask"], (how, None)))
+    found = feature(model, rows["input_ids"], rows["attention_mask"], (how, None))
+    for layer in dense:
+        from safetensors.torch import load_file
+
+        parts = load_file(layer / "model.safetensors")
+        found = found @ parts["linear.weight"].T + parts["linear.bias"]
+    return _array(found)
 
 
 def _array(x: Tensor) -> NDArray[np.float32]:

@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+DENSE = "2_Dense"
 POOLING_MODES = {
     "avg": "pooling_mode_mean_tokens",
     "token": "pooling_mode_cls_token",
@@ -47,6 +51,29 @@ def write(folder: Path, dim: int, length: int, pooling: str = "avg") -> None:
         folder / "config_sentence_transformers.json",
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
     )
+
+
+def add_dense(folder: Path, matrix: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    """Add a third module, a linear layer behind the pooling.
+
+    Args:
+        folder: as `write` left it.
+        matrix: (D, K).
+        bias: (K,).
+    """
+    from safetensors.numpy import save_file
+
+    place = folder / DENSE
+    place.mkdir(exist_ok=True)
+    weight = np.ascontiguousarray(matrix.T)
+    save_file({"linear.weight": weight, "linear.bias": bias}, place / "model.safetensors")
+    sizes = {"in_features": matrix.shape[0], "out_features": matrix.shape[1], "bias": True}
+    _json(
+        place / "config.json", {**sizes, "activation_function": "torch.nn.modules.linear.Identity"}
+    )
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    kind = "sentence_transformers.models.Dense"
+    _json(folder / "modules.json", [*modules, {"idx": 2, "name": "2", "path": DENSE, "type": kind}])
 
 
 def _json(path: Path, content: Any) -> None:

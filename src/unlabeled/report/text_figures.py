@@ -30,7 +30,17 @@ def blocks(folder: Folder) -> list[tuple[str, list[tuple[str, str]]]]:
         found.append(("Does it recite its training text?", _memorised(kept["memorised"])))
     for name, one in _tables(kept.get("pairs")).items():
         found.append((f"Minimal pairs: {name}", _pairs(one)))
+    for name, one in _tables(kept.get("retrieval")).items():
+        counts = f"{number(one.get('queries'))} queries, {number(one.get('documents'))} documents"
+        found.append((f"Retrieval: {name}, {counts}", _retrieval(one)))
     return found
+
+
+def _retrieval(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (name, ", ".join(f"{figure} {number(value)}" for figure, value in row.items()))
+        for name, row in _tables(found.get("rows")).items()
+    ]
 
 
 def _tables(tree: Any) -> dict[str, Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from unlabeled.journal import read_json, write_json
 from unlabeled.kinds import strings
 from unlabeled.modalities.text import Text
 from unlabeled.runs import Run
-from unlabeled.transfer import copied, minimal_pairs
+from unlabeled.transfer import copied, minimal_pairs, retrieval
 from unlabeled.transfer.strided import strided
 from unlabeled.transfer.text_scores import evaluate_tokens, sentence
 
@@ -53,10 +54,18 @@ class TextStudy:
                 "without labels. Give labels: unlabeled evaluate RUN --labels FILE"
             )
         self.run, self.text = run, _text_of(run)
-        self.method: Any = run.method()
-        self.encoder: Any = self.method.encoder
         self.precision = run.config.loop.precision
         self.kept: dict[str, Any] = {"format": FORMAT, **read_json(run.folder / FILE)}
+
+    @cached_property
+    def method(self) -> Any:
+        """Return the method as of the newest checkpoint."""
+        return self.run.method()
+
+    @property
+    def encoder(self) -> Any:
+        """Return its encoder, with the head."""
+        return self.method.encoder
 
     def _keep(self, part: str, found: Any) -> None:
         self.kept[part] = found
@@ -148,6 +157,16 @@ class TextStudy:
         found = minimal_pairs.judge(self.encoder, self.text, pairs, train, self.precision)
         self._keep("pairs", {**self.kept.get("pairs", {}), path.name: found})
         return minimal_pairs.words(found)
+
+    def retrieve(self, path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
+        """Rank documents for queries; returns the rows of the table and what they say.
+
+        Raises:
+            UsageError: the table is none of queries and documents.
+        """
+        found = retrieval.judge(self.run, retrieval.read(path))
+        self._keep("retrieval", {**self.kept.get("retrieval", {}), path.name: found})
+        return found["rows"], retrieval.words(found)
 
 
 def _text_of(run: Run) -> Text:
