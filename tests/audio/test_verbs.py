@@ -67,3 +67,12 @@ def test_speakers_are_groups_unless_they_are_the_classes(
     _, who = read_labelled(where, source, table=where, label_column="speaker")
     assert who.classes == ["s0", "s1", "s2"]
     assert np.array_equal(who.y, np.arange(12) % 3)
+
+
+def test_an_export_is_alike_where_soft_ends_are_cut_off(sound_folder: Path, tmp_path: Path) -> None:
+    made = config("apc", sound_folder)
+    read = made.modality.model_copy(update={"trim": 6.0})  # these tones are loud throughout
+    run = Run.open(
+        loop.pretrain(made.model_copy(update={"modality": read}), tmp_path / "run", quiet=True)
+    )
+    assert export(run, "hf").max_difference < 1e-4
