@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from tests.conftest import draw_clip
-from tests.loop.running import small_config
+from tests.loop.running import SMALL, small_config
 from tests.video.test_reading import array, bad_files
 from unlabeled import config as configs
 from unlabeled import loop
@@ -23,6 +23,7 @@ from unlabeled.encoders import build
 from unlabeled.errors import ConfigError, DataError, UsageError
 from unlabeled.export import export
 from unlabeled.items import kind_of, payload
+from unlabeled.journal import read_lines
 from unlabeled.modalities import video_features
 from unlabeled.plan import plan
 from unlabeled.report.samples import draw_samples
@@ -54,8 +55,8 @@ def test_a_run_is_evaluated_drawn_and_opened_by_transformers(
     run = Run.open(
         loop.pretrain(small_config("videomae", clip_folder, steps=3), tmp_path / "r", quiet=True)
     )
-    arms = ["probe", "knn", "pca", "moments", "middle", "motion", "untrained"]
-    found = evaluate(run, counts=[2, 4], draws=2, arms=arms)
+    arms = ["probe", "knn", "pca", "moments", "middle", "motion", "untrained", "finetune"]
+    found = evaluate(run, counts=[2], draws=1, arms=arms, quick=True)
     assert found["classes"] == ["a", "b", "c", "d"]
     assert {row["reading"] for row in found["rows"]} == set(arms)
     assert not draw_samples(run)
@@ -85,7 +86,7 @@ def test_what_is_chosen_for_clips_and_why(clip_folder: Path) -> None:
     assert (seen.size, seen.channels, seen.frames, seen.stride) == (16, 3, 10, 0)
     said = {choice.name: str(choice.reason) for choice in planned.choices}
     assert "48 clips of 8-12 frames, 16-16 px, 10 frames a second" in said["data.kind"]
-    assert said["encoder.options"] == "frames of a box; 5 x 64 boxes of a clip"
+    assert said["encoder.options"] == "frames of a box; 5 x 16 boxes of a clip"
     grey = plan(Request(str(clip_folder), steps=1, method="simclr", overrides={
         "modality": {"channels": 1, "mean": [0.2], "std": [0.2]}}))  # fmt: skip
     assert grey.config.optim.name == "adamw"
@@ -160,3 +161,16 @@ def test_weights_of_the_family_start_a_run_if_they_read_the_same_clips(tmp_path:
     torch.testing.assert_close(made(clips), want, rtol=1e-4, atol=1e-5)
     with pytest.raises(ConfigError, match=r"Set modality\.frames=4 modality\.size=16"):
         build(EncoderConfig(name="hf:videomae-mini", init=str(tmp_path)), VideoConfig(size=32))
+
+
+@pytest.mark.parametrize("method", ["simclr", "dino", "byol", "lejepa"])
+def test_methods_of_two_views_learn_from_clips(
+    method: str, clip_folder: Path, tmp_path: Path
+) -> None:
+    """Small views too, whose positions lie between those of the whole."""
+    tree = small_config("videomae", clip_folder, steps=2).model_dump()
+    tree["method"] = {"name": method, **SMALL[method]["method"]}
+    run = loop.pretrain(configs.build(tree), tmp_path / "run", quiet=True)
+    losses = [line["loss"] for line in read_lines(run / "metrics.jsonl")]
+    assert len(losses) == 2
+    assert np.isfinite(losses).all()

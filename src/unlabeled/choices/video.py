@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from unlabeled import config as configs
 from unlabeled.choices import Chooser, Request
-from unlabeled.choices.image import patch
 from unlabeled.look import Look
 from unlabeled.methods import load
 
-_MOST, _SHORT, _A_SECOND = 16, 4, 8.0
+_MOST, _SHORT, _A_SECOND, _FEW = 16, 4, 8.0, 40
 """Frames that are seen; how many times as many a clip has to which they are spread over all of it;
-and how many a second are seen of a longer one."""
+how many a second are seen of a longer one; places of a frame below which fewer are hidden."""
 
 
 def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
@@ -31,12 +30,30 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     chooser.choose("encoder", "name", "hf:videomae-4x192h3", "sees space and time at once")
     if "init" not in chooser.tree["encoder"]:
         edge = int(chooser.choose("encoder", "patch", patch(size), "pixels of a box"))
+        _ratio(chooser, method, size // edge)
         length = 2 if frames % 2 == 0 else 1
         chooser.choose("encoder", "options", {"tubelet_size": length}, (
             f"frames of a box; {frames // length} x {(size // edge) ** 2} boxes of a clip"
         ))  # fmt: skip
     if load(method).recipe.get("name") == "sgd":
         chooser.choose("optim", "name", "adamw", "a transformer hardly learns by sgd")
+
+
+def patch(size: int) -> int:
+    """Return the edge of a box: the largest up to the paper's 16 with at least 4 a side.
+
+    >>> patch(32), patch(64), patch(112)
+    (8, 16, 16)
+    """
+    fitting = [edge for edge in range(1, 17) if size % edge == 0 and size // edge >= 4]
+    return max(fitting or [1])
+
+
+def _ratio(chooser: Chooser, method: str, side: int) -> None:
+    """Hide less of few places: nine tenths of 16 would leave one."""
+    if method == "videomae" and side**2 < _FEW:
+        why = f"nine tenths of {side**2} places would leave too few"
+        chooser.choose("method", "mask_ratio", 0.75, why)
 
 
 def _stride(chooser: Chooser, length: int, rate: float, frames: int) -> None:

@@ -142,7 +142,7 @@ def train(
     where, wanted = device(), sorted(set(stops or [recipe.steps]))
     ways.prepare(model, recipe.way, seed)
     model.to(where)
-    if not strings(inputs.modality.name):
+    if not strings(inputs.modality.name) and all(p.ndim < 5 for p in model.parameters()):
         model.to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).eval()
     optimiser = torch.optim.AdamW(
