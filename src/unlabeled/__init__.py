@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unlabeled.api import Classifier, Encoder, Evaluation, evaluate, pretrain
     from unlabeled.errors import UnlabeledError
+    from unlabeled.transfer.policy import Policy
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "Classifier",
     "Encoder",
     "Evaluation",
+    "Policy",
     "UnlabeledError",
     "__version__",
     "evaluate",
@@ -34,6 +36,7 @@ _HOME = {
     "Classifier": "unlabeled.api",
     "Encoder": "unlabeled.api",
     "Evaluation": "unlabeled.api",
+    "Policy": "unlabeled.transfer.policy",
     "UnlabeledError": "unlabeled.errors",
     "evaluate": "unlabeled.api",
     "pretrain": "unlabeled.api",
