@@ -12,13 +12,13 @@ import torch
 
 from tests.conftest import draw_log
 from tests.loop.running import small_config
-from unlabeled import loop
+from unlabeled import Policy, loop
 from unlabeled.cli import write
 from unlabeled.data.find import find
 from unlabeled.errors import UsageError
 from unlabeled.runs import Run
 from unlabeled.transfer import cloning
-from unlabeled.transfer.policy import Policy, prepared
+from unlabeled.transfer.policy import prepared
 
 
 def demonstrate(folder: Path, count: int) -> None:
@@ -117,6 +117,15 @@ def test_actions_are_written_a_row_a_step(
     truth = pandas.read_csv(cloned[1] / "0.csv")["action.push"].to_numpy()
     said = np.array([float(r["action.push"]) for r in rows if r["path"] == "0.csv"])
     assert np.corrcoef(truth, said)[0, 1] > 0.9
+    write.actions(run.folder, find(str(cloned[1]), "series", None, 20), tmp_path / "parts.csv")
+    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+    bare = tmp_path / "bare"  # a robot that waits for a policy has done nothing yet
+    bare.mkdir()
+    pandas.read_csv(cloned[1] / "0.csv").drop(columns="action.push").to_csv(bare / "0.csv")
+    write.actions(run.folder, find(str(bare), "series", None), tmp_path / "b.csv")
+    with (tmp_path / "b.csv").open() as file:
+        alone = np.array([float(r["action.push"]) for r in csv.DictReader(file)])
+    np.testing.assert_allclose(alone, said, atol=1e-4)
 
 
 def test_what_cannot_be_learned_from_is_answered(run: Run, tmp_path: Path) -> None:

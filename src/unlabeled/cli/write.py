@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.cli import checks
-from unlabeled.errors import DataError
+from unlabeled.errors import DataError, UsageError
 from unlabeled.items import named_payloads
 from unlabeled.modalities.decode import decode
 
@@ -149,24 +149,28 @@ def transcripts(folder: Path, source: Source, out: Path) -> Count:
     return _finish(draft, out, count)
 
 
-def actions(folder: Path, source: Source, out: Path) -> Count:
-    """Write a csv file with the columns path, step and those of actions, a row a step of a log.
+def actions(folder: Path, logs: Source, out: Path) -> Count:
+    """Write a csv file with the columns path, step and those of actions, a row a step.
 
     Raises:
         DataError: no log can be read.
+        UsageError: what is given are no logs.
     """
+    from unlabeled.data.logs import Logs
     from unlabeled.transfer.policy import Policy
 
+    if not isinstance(logs, Logs):
+        raise UsageError("A policy acts on logs: tables of numbers, a row a step. These are none.")
     count = Count()
     policy = Policy.from_run(folder)
     draft = out.with_name(f".{out.name}.part")
     with draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["path", "step", *policy.actions])
-        for index in range(len(source)):
-            name = source.name(index)
+        for parts in np.split(np.arange(len(logs)), np.flatnonzero(np.diff(logs.groups)) + 1):
+            name = logs.episode(parts[0])
             try:
-                log = policy.modality.read(source.payload(index))
+                log = np.concatenate([policy.read(logs.payload(part)) for part in parts])
             except DataError as error:
                 count.bad.append((name, str(error)))
                 continue

@@ -169,6 +169,16 @@ class Policy:
             int(facts["history"]),
         )
 
+    def read(self, payload: Any) -> NDArray[np.float32]:
+        """Return a stretch of a log as `along` takes it; it needs no columns of actions.
+
+        Raises:
+            DataError: a column of observations is not there.
+        """
+        seen = payload.read(self.modality.config.observations)  # (T, S)
+        room = np.full((len(seen), len(self.actions)), np.nan, np.float32)
+        return np.concatenate([seen, room], 1)
+
     def act(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Return what to do now.
 
