@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any, Protocol
 
 from unlabeled.config import DataConfig
-from unlabeled.data import logs
+from unlabeled.data import log_zarr, logs
 from unlabeled.data.compressed import is_packed, suffix_of
 from unlabeled.data.folder import Files, Scan, files_of, listed, one_file, printable, scan
 from unlabeled.data.table import read_hub, read_tables
@@ -163,6 +163,10 @@ def _find_in_folder(
 ) -> Source:
     if not os.access(where, os.R_OK | os.X_OK):
         raise UsageError(f"{_shown(path)} may not be read (permission denied).")
+    if kind in (None, "series") and column is None:
+        root, inside, beside = log_zarr.stores(where)
+        if inside:
+            return logs.open_logs(root, inside, window, beside)
     found = scan(where, kind)
     counts = {name: len(names) for name, names in found.names.items()}
     rivals = [kind] if kind else list(KINDS)

@@ -20,6 +20,7 @@ from unlabeled.data.log_arrays import NpzLog
 from unlabeled.data.log_columns import Columns
 from unlabeled.data.log_hdf5 import Hdf5Log
 from unlabeled.data.log_tables import CsvLog, ParquetLog
+from unlabeled.data.log_zarr import ZarrLog
 from unlabeled.errors import DataError, MissingExtraError, UsageError
 from unlabeled.modalities.roles import channels, role
 from unlabeled.modalities.stretch import Stretch
@@ -186,10 +187,11 @@ def open_logs(
 
 def _open(path: bytes) -> Columns | str:
     suffix = os.path.splitext(path)[1].lower().decode("utf-8", "replace")
-    if suffix not in _READERS:
+    reader = ZarrLog if os.path.isdir(path) else _READERS.get(suffix)
+    if reader is None:
         return f"logs are not read from {suffix} files; {' '.join(_READERS)} are"
     try:
-        log = _READERS[suffix](path)
+        log = reader(path)
     except MissingExtraError:
         raise
     except DataError as error:
