@@ -13,7 +13,7 @@ PATIENCE = 10.0
 
 def test_verbs_are_those_of_the_journey():
     journey = "demo inspect pretrain resume evaluate compare finetune predict embed generate"
-    journey += " map search report export"
+    journey += " map search suggest report export"
     assert " ".join(VERBS) == f"{journey} runs methods doctor"
 
 

@@ -108,6 +108,45 @@ def test_a_map_and_a_search(place, tell, run):
     assert len(shown.splitlines()) == 4
 
 
+def _fill(path):
+    """Write the label of each row: the folder that the image lies in."""
+    with path.open(newline="") as file:
+        table = csv.DictReader(file)
+        fields, rows = table.fieldnames, list(table)
+    for row in rows:
+        row["label"] = row["path"].split("/")[0]
+    with path.open("w", newline="") as file:
+        out = csv.DictWriter(file, fields)
+        out.writeheader()
+        out.writerows(rows)
+    return rows
+
+
+def test_suggested_samples_are_labelled_in_rounds(place, tell, run, capsys):
+    shown = tell("suggest", run, "-n", "6", "--test", "3")
+    held = np.load(place / run / "data" / "held_out.npy")
+    drawn = min(3, len(held))
+    assert shown.startswith("6 of ")
+    first = _fill(place / "suggested.csv")
+    assert [row["split"] for row in first] == ["train"] * 6 + ["test"] * drawn
+    names = sorted(p.relative_to(place / "photos").as_posix() for p in place.glob("photos/*/*"))
+    assert not {row["path"] for row in first[:6]} & {names[i] for i in held}
+    assert "<img" in (place / "suggested.html").read_text()
+    main(["suggest", run])  # would lose them
+    assert (
+        f"suggested.csv holds {len(first)} labels, which would be lost." in capsys.readouterr().err
+    )
+    shown = tell("suggest", run, "-n", "60", "--labels", "suggested.csv", "--out", "suggested.csv")
+    assert f"after {len(first)} labels that were there" in shown
+    second = _fill(place / "suggested.csv")
+    assert second[: len(first)] == first
+    assert len({row["path"] for row in second}) == len(second) == len(first) + 60
+    shown = tell("suggest", run, "-n", "2", "--labels", "suggested.csv", "--out", "more.csv")
+    assert "those between two classes for a probe" in shown
+    tell("suggest", run, "--by", "doubtful", "--out", "other.csv", code=2)
+    tell("suggest", run, "--by", "cleverly", "--out", "other.csv", code=2)
+
+
 def test_finetune_predict_and_export_the_classifier(place, tell, run):
     shown = tell("finetune", run, "--quick")
     assert "4 classes: a, b, c, d" in shown

@@ -40,18 +40,18 @@ def map(
 ) -> None:
     """Draw data as a map to explore in a browser, and as a table of embeddings."""
     folder = checks.run(run)
-    source = _source(folder, data, kind, column)
+    source = source_of(folder, data, kind, column)
     page = folder / "map.html" if out is None else out
     checks.writable(page)
     known: dict[int, str] | None = None
     if labels is not None or label_column is not None:
-        source, known = _labels(labels, label_column, source, _path(folder, data), column)
+        source, known = _labels(labels, label_column, source, path_of(folder, data), column)
     from unlabeled.api import Encoder
     from unlabeled.report import atlas, map_page
 
     found = atlas.chart(Encoder.from_pretrained(folder), source, most)
     called = None if known is None else [known.get(int(i)) for i in found.indices]
-    map_page.page(found, f"Map of {Path(_path(folder, data)).name}", page, called)
+    map_page.page(found, f"Map of {Path(path_of(folder, data)).name}", page, called)
     table = map_page.table(found, page.with_suffix(".parquet"), called)
     rest = len(source) - len(found.names) - len(found.bad)
     left = f"; {len(found.bad):,} left out as unreadable" if found.bad else ""
@@ -81,7 +81,7 @@ def search(
 ) -> None:
     """Find the samples that are nearest to a file or a text."""
     folder = checks.run(run)
-    source = _source(folder, data, kind, column)
+    source = source_of(folder, data, kind, column)
     from unlabeled import kinds
     from unlabeled.api import Encoder
 
@@ -102,13 +102,14 @@ def search(
         show.say(f"{len(bad):,} left out as unreadable (first: {bad[0][0]}: {bad[0][1]})")
 
 
-def _path(folder: Path, data: str | None) -> str:
+def path_of(folder: Path, data: str | None) -> str:
+    """Return the path of what was named, or of the run's own data."""
     from unlabeled.runs import Run
 
     return data if data is not None else Run.open(folder).config.data.path
 
 
-def _source(folder: Path, data: str | None, kind: str | None, column: str | None) -> Source:
+def source_of(folder: Path, data: str | None, kind: str | None, column: str | None) -> Source:
     """Return what was named, or the run's own data."""
     if data is not None:
         return checks.source(data, kind or checks.kind_of(folder), column)

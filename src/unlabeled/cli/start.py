@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from unlabeled import __version__
-from unlabeled.cli import about, apply, compare, explore, inspect, measure, train
+from unlabeled.cli import about, apply, compare, explore, inspect, measure, suggest, train
 from unlabeled.errors import UnlabeledError, nearest
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ VERBS = (
     apply.generate,
     explore.map,
     explore.search,
+    suggest.suggest,
     measure.report,
     apply.export,
     measure.runs,

@@ -6,8 +6,7 @@ Neither torch nor the data are loaded here; images are not opened.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +19,7 @@ from unlabeled.data import log_labels
 from unlabeled.data.find import Source, find
 from unlabeled.data.label_names import Names
 from unlabeled.data.label_table import TABLES, columns_of, pick, read_columns
+from unlabeled.data.label_words import in_order, known_words, once, word_of
 from unlabeled.errors import UsageError, nearest
 
 __all__ = ["Labels", "Source", "columns_of", "read_labelled", "read_labels"]
@@ -33,8 +33,6 @@ _GROUPS = (
     "group", "groups", "patient", "speaker", "subject", "participant", "person", "session",
     "episode", *(f"{name}_id" for name in _OWNERS),
 )  # fmt: skip
-_MEASURED = re.compile(r"-?\d*\.\d+(e-?\d+)?|-\d+")
-_UNKNOWN = frozenset({"", "-1", "none", "null", "nan"})
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,7 @@ def read_labels(
     label_column: str | None = None,
     classes: Sequence[str] | None = None,
     table: str | Path | None = None,
+    fewest: int = 2,
 ) -> Labels:
     """Read the labels of a source's samples.
 
@@ -96,11 +95,17 @@ def read_labels(
         label_column: name of the label column, where it cannot be guessed.
         classes: the classes that may occur, in order (those of the training labels).
         table: the file or folder that `source` was made from.
+        fewest: classes that there must be.
 
     Raises:
         UsageError: with the sentence to print.
     """
     found = _read(labels, source, label_column, classes, table)
+    if len(found.classes) < fewest:
+        raise UsageError(
+            f"{labels or table or 'The data'} has one class only ('{found.classes[0]}'). "
+            "At least two are needed."
+        )
     if found.group is None:
         found = replace(found, group=log_labels.episodes(source, found.indices))
     return found
@@ -146,6 +151,7 @@ def read_labelled(
     column: str | None = None,
     label_column: str | None = None,
     classes: Sequence[str] | None = None,
+    fewest: int = 2,
 ) -> tuple[Source, Labels]:
     """Read labels together with the samples that they belong to.
 
@@ -157,7 +163,7 @@ def read_labelled(
     """
     if labels is None or str(labels).startswith("column:"):
         return source, read_labels(
-            labels, source, label_column=label_column, classes=classes, table=table
+            labels, source, label_column=label_column, classes=classes, table=table, fewest=fewest
         )
     path = _existing(Path(labels).expanduser())
     same = table is not None and _same(path, table)
@@ -165,8 +171,9 @@ def read_labelled(
         window = getattr(source, "window", None)
         source, table, same = find(str(path), source.kind, column, window), path, True
     found = read_labels(
-        None if same else path, source, label_column=label_column, classes=classes, table=table
-    )
+        None if same else path, source, label_column=label_column, classes=classes, table=table,
+        fewest=fewest,
+    )  # fmt: skip
     return source, found
 
 
@@ -316,22 +323,6 @@ def _from_folders(source: Source, classes: Sequence[str] | None) -> Labels:
     return _build(np.arange(len(source)), {"label": parents}, classes, "the folders")
 
 
-def _word(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, list | tuple | np.ndarray):
-        return "|".join(_word(part) for part in value)
-    return "" if value is None else str(value).strip()
-
-
-def _order(words: Iterable[str]) -> list[str]:
-    """Sort class names, numbers by value."""
-    unique = sorted(set(words))
-    if all(word.lstrip("-").isdecimal() for word in unique):
-        return sorted(unique, key=int)
-    return unique
-
-
 def _build(
     indices: NDArray[np.int64],
     values: Mapping[str, Sequence[Any]],
@@ -339,14 +330,11 @@ def _build(
     where: str,
 ) -> Labels:
     """Make `Labels` of one label a sample, without the rows that have none."""
-    words = [_word(value) for value in values["label"]]
-    # -1 is no class, but among fractions and other negative numbers it is a number.
-    numbers = any(_MEASURED.fullmatch(word) and word != "-1" for word in words)
-    unknown = _UNKNOWN - {"-1"} if numbers else _UNKNOWN
-    known = np.array([word.lower() not in unknown for word in words], dtype=bool)
+    words = [word_of(value) for value in values["label"]]
+    known = known_words(words)
     if not known.any():
         raise UsageError(f"{where}: no row has a label.")
-    order = _order(word for word, keep in zip(words, known, strict=True) if keep)
+    order = in_order(word for word, keep in zip(words, known, strict=True) if keep)
     if classes is not None:
         strange = [word for word in order if word not in classes]
         if strange:
@@ -355,15 +343,13 @@ def _build(
                 f"Classes known: {', '.join(classes[:20])}."
             )
         order = list(classes)
-    elif len(order) < 2:
-        raise UsageError(f"{where} has one class only ('{order[0]}'). At least two are needed.")
     number = {word: i for i, word in enumerate(order)}
     rows = np.flatnonzero(known)
     y = np.array([number[words[int(row)]] for row in rows], dtype=np.int64)
-    keep = _once(indices[rows], y, order, where)
+    keep = once(indices[rows], y, order, where)
     rows, y = rows[keep], y[keep]
     extra = {
-        part: np.array([_word(values[part][int(row)]) for row in rows], dtype=np.str_)
+        part: np.array([word_of(values[part][int(row)]) for row in rows], dtype=np.str_)
         for part in ("split", "group")
         if part in values
     }
@@ -373,25 +359,3 @@ def _build(
         indices[rows].astype(np.int64), y, order,
         split=extra.get("split"), group=extra.get("group"), skipped=int((~known).sum()),
     )  # fmt: skip
-
-
-def _once(
-    indices: NDArray[np.int64], y: NDArray[np.int64], classes: Sequence[str], where: str
-) -> NDArray[np.int64]:
-    """Return rows in order of their sample, each sample once.
-
-    Raises:
-        UsageError: a sample has two different labels.
-    """
-    order = np.argsort(indices, kind="stable")
-    same = indices[order][1:] == indices[order][:-1]
-    clash = same & (y[order][1:] != y[order][:-1])
-    if clash.any():
-        row = int(np.flatnonzero(clash)[0])
-        a, b = classes[int(y[order[row]])], classes[int(y[order[row + 1]])]
-        raise UsageError(
-            f"{where}: {int(clash.sum())} samples have two different labels (first: row "
-            f"{int(order[row + 1]) + 1}, '{a}' and '{b}'). Give each sample one label."
-        )
-    kept: NDArray[np.int64] = order[np.concatenate([[True], ~same])]
-    return kept

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,24 +15,13 @@ from torch import Tensor
 from unlabeled import rng
 from unlabeled.errors import DataError
 from unlabeled.report import grid, nearest
-from unlabeled.transfer.features import Inputs, Readable, of_inputs
+from unlabeled.transfer.features import Readable, Reader, of_inputs, parts_of
 
 MOST = 20_000
 NUM_NEAR = 8
 MOST_LAID_OUT = 4_000
 """Samples that t-SNE lays out; it takes about a minute of one core. The others go beside them."""
-_CHUNK, _ROWS, _EXCERPT = 1024, 1024, 400
-
-
-class Reader(Protocol):
-    """An encoder and how data are read for it, such as `api.Encoder`."""
-
-    network: Any
-    modality: Any
-
-    @property
-    def length(self) -> int:
-        """Return at how many tokens a text is cut."""
+_ROWS, _EXCERPT = 1024, 400
 
 
 @dataclass(frozen=True)
@@ -90,7 +78,7 @@ def chart(
     pictures: list[bytes] = []
     texts: list[str] = []
     bad: list[tuple[str, str]] = []
-    for inputs in _read(reader, source, chosen):
+    for inputs in parts_of(reader, source, chosen):
         bad += inputs.bad
         if len(inputs):
             parts.append((inputs.indices, of_inputs(reader.network, inputs)))
@@ -119,7 +107,7 @@ def nearest_to(
         DataError: no sample can be read.
     """
     parts, names, bad = [], [], []
-    for inputs in _read(reader, source, np.arange(len(source))):
+    for inputs in parts_of(reader, source, np.arange(len(source))):
         bad += inputs.bad
         if len(inputs):
             parts.append(of_inputs(reader.network, inputs, precision="fp32"))
@@ -131,11 +119,6 @@ def nearest_to(
     unit = _unit(np.concatenate([vector, *parts]))
     top = (unit[1:] @ unit[0]).topk(min(count, len(names)))
     return top.indices.tolist(), top.values.tolist(), names, bad
-
-
-def _read(reader: Reader, source: Readable, chosen: NDArray[np.int64]) -> Iterator[Inputs]:
-    for start in range(0, len(chosen), _CHUNK):
-        yield Inputs(source, chosen[start : start + _CHUNK], reader.modality, reader.length)
 
 
 def neighbours(

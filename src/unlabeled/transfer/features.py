@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ from unlabeled.types import PLAIN, View
 RAW_BYTES = 1_500_000_000
 """Decoded samples kept in memory; beyond that they are read again."""
 
+PART = 1024
+"""Samples that are in memory together where many are read once."""
 
 MOST_TOKENS = 1 << 15
 """Tokens at once, padding included, in batches of texts."""
@@ -38,6 +40,17 @@ class Readable(Protocol):
 
     def payload(self, index: int, epoch: int = 0) -> Any:
         """Return the encoded sample."""
+
+
+class Reader(Protocol):
+    """An encoder and how data are read for it, such as `api.Encoder`."""
+
+    network: Any
+    modality: Any
+
+    @property
+    def length(self) -> int:
+        """Return at how many tokens a text is cut."""
 
 
 class Inputs:
@@ -150,6 +163,12 @@ class Inputs:
             for row, key in zip(rows, keys, strict=True)
         ]
         return self.modality.distort(torch.stack(cuts, dim=1), view, torch.from_numpy(keys))[0]
+
+
+def parts_of(reader: Reader, source: Readable, chosen: NDArray[np.int64]) -> Iterator[Inputs]:
+    """Yield samples of a source as an encoder takes them, some at a time."""
+    for start in range(0, len(chosen), PART):
+        yield Inputs(source, chosen[start : start + PART], reader.modality, reader.length)
 
 
 def encode_documents(modality: Any, texts: Sequence[str], length: int) -> list[Tensor]:
