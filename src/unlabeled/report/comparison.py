@@ -13,6 +13,7 @@ from unlabeled.report import curves, evidence, sections
 from unlabeled.report.chart import Chart, Line
 from unlabeled.report.folder import Folder
 from unlabeled.report.wording import number, plain
+from unlabeled.transfer.units import unit_of
 
 _SECTIONS = {
     "verdict": "Verdict",
@@ -65,8 +66,8 @@ def best_score(folder: Folder) -> str:
     found = best(folder)
     if found is None:
         return number(None)
-    row = found[1][-1]
-    return f"{float(row['mean']):.3f} at {number(row['labels_per_class'])} a class"
+    row, unit = found[1][-1], unit_of((folder.results or {}).get("task")).short
+    return f"{float(row['mean']):.3f} at {number(row['labels_per_class'])} {unit}"
 
 
 def _row(folder: Folder, place: Path) -> dict[str, Any]:
@@ -110,8 +111,9 @@ def _label_curve(folders: Sequence[Folder]) -> tuple[Chart | None, str]:
     if not lines:
         return None, ""
     counts = sorted({x for line in lines for x, _ in line.points})
-    title = f"{metric.replace('_', ' ').capitalize()} by labels per class"
-    return Chart(title, lines, "labels per class", log_x=True, x_ticks=counts), rival
+    axis = unit_of(_task(folders)).axis
+    title = f"{metric.replace('_', ' ').capitalize()} by {axis}"
+    return Chart(title, lines, axis, log_x=True, x_ticks=counts), rival
 
 
 def _table(evaluated: Sequence[Folder]) -> dict[str, Any]:
@@ -122,7 +124,13 @@ def _table(evaluated: Sequence[Folder]) -> dict[str, Any]:
         for row in found[1] if found is not None else []:
             name = f"{folder.name}, {curves.name_of(*found)}" if found else ""
             summary.append({**row, "reading": name, "name": name})
-    return sections.label_table({"summary": summary})
+    return sections.label_table({"summary": summary, "task": _task(evaluated)})
+
+
+def _task(folders: Sequence[Folder]) -> str | None:
+    """Return the form of the labels of all runs, None where they differ."""
+    found = {folder.results.get("task") for folder in folders if folder.results}
+    return found.pop() if len(found) == 1 else None
 
 
 _TRAINING = (("loss", "Loss"), ("samples_per_second", "Samples per second"))

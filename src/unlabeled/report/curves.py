@@ -11,6 +11,7 @@ from unlabeled.report.chart import Chart, Line, Point, Span, envelope
 from unlabeled.report.folder import Folder
 from unlabeled.report.wording import number, real
 from unlabeled.transfer.arms import OURS
+from unlabeled.transfer.units import unit_of
 
 READINGS = {
     "knn": "k-NN",
@@ -224,8 +225,9 @@ def label_curve(results: dict[str, Any]) -> Chart | None:
     counts = sorted({x for line in lines for x, _ in line.points})
     span = next((_span(saved) for saved in savings(results) if _span(saved)), None)
     metric = str(results.get("metric") or "score")
-    title = f"{metric.replace('_', ' ').capitalize()} by labels per class"
-    return Chart(title, lines, "labels per class", log_x=True, x_ticks=counts, span=span)
+    axis = unit_of(results.get("task")).axis
+    title = f"{metric.replace('_', ' ').capitalize()} by {axis}"
+    return Chart(title, lines, axis, log_x=True, x_ticks=counts, span=span)
 
 
 def _span(saved: Saved) -> Span | None:

@@ -14,6 +14,7 @@ from unlabeled.report.chart import Chart
 from unlabeled.report.folder import Folder
 from unlabeled.report.svg import draw
 from unlabeled.report.wording import MISSING, number, plain, real
+from unlabeled.transfer.units import unit_of
 
 LIGHTS = {
     "helped": ("good", "Helped"),
@@ -140,7 +141,8 @@ def label_table(results: Mapping[str, Any]) -> dict[str, Any]:
         cells = [_cell(found.get(count), best[count]) for count in counts]
         table.append({"name": curves.name_of(reading, rows), "ours": curves.is_ours(reading),
                       "cells": cells})  # fmt: skip
-    return {"counts": [number(count) for count in counts], "rows": table}
+    axis = unit_of(results.get("task")).axis
+    return {"axis": axis, "counts": [number(count) for count in counts], "rows": table}
 
 
 def _cell(row: Mapping[str, Any] | None, best: float) -> dict[str, Any]:

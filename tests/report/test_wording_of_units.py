@@ -1,0 +1,11 @@
+"""Tables and curves say what their counts count."""
+
+from unlabeled.report import sections
+
+
+def test_counts_of_tagged_words_are_sentences() -> None:
+    row = {"reading": "probe", "labels_per_class": 100, "mean": 0.5, "low": 0.4, "high": 0.6}
+    assert (
+        sections.label_table({"summary": [row], "task": "tagging"})["axis"] == "labelled sentences"
+    )
+    assert sections.label_table({"summary": [row]})["axis"] == "labels per class"
