@@ -14,9 +14,14 @@ from unlabeled.health import FEW, Health, kept, read_features
 from unlabeled.journal import Journal
 from unlabeled.state import State
 from unlabeled.tensors import load_tensors
+from unlabeled.types import Batch
 
 START = "data/start.safetensors"
 """Features of the watched samples before the first step, of a run that began with weights."""
+
+TEXT_COSTS = ("text", "hidden", "permuted", "rebuilt", "replaced")
+"""Methods whose scores are of single tokens; see `Method.scored`."""
+FROZEN = 0x0DD5
 
 
 class Watch:
@@ -64,6 +69,23 @@ class Watch:
         encoder.train(training)
         return features.float()
 
+    @torch.no_grad()
+    def _held_out(self) -> dict[str, float]:
+        """Return what the watched rows of text cost under masks that never change, in nats."""
+        method: Any = self.state.method
+        if method.scored not in TEXT_COSTS or not hasattr(method, "scores"):
+            return {}
+        keys = torch.arange(len(self.inputs), device=self.inputs.device) * 7919 + FROZEN
+        training = method.training
+        method.eval()
+        sums = torch.zeros(2, dtype=torch.float64)
+        for rows, some in zip(self.inputs.split(64), keys.split(64), strict=True):
+            with device.autocast(self.state.config.loop.precision, self.state.where):
+                nats = method.scores(Batch({"plain": rows[None]}, some)).nats
+            sums += torch.tensor([float(nats.double().sum()), len(nats)], dtype=torch.float64)
+        method.train(training)
+        return {"held_out": float(sums[0] / sums[1].clamp(min=1))}
+
     def look(self, parts: dict[str, float], loss: float) -> dict[str, Any]:
         """Measure, judge, write a line.
 
@@ -85,6 +107,7 @@ class Watch:
             "prototypes": self.health.prototypes,
             **({} if same is None else {"kept": same}),
             **entropies,
+            **self._held_out(),
             "alarms": alarms,
             "streaks": self.health.streaks,
         }

@@ -228,10 +228,13 @@ def _after_run(folder: Path) -> None:
     show.say(f"\n{info.get('verdict') or 'The run is finished.'}")
     if info.get("kind") in KINDS and strings(str(info["kind"])) and show.first_rank():
         from unlabeled.runs import Run
+        from unlabeled.transfer.diagnosis import diagnose
         from unlabeled.transfer.text_scores import score_run
 
         for sentence in score_run(Run.open(folder)):
             show.say(sentence)
+        for sentence in diagnose(folder):
+            show.say(f"To mend: {sentence}")
     show.say(f"Encoder  {folder}/encoder")
     third = (f"unlabeled embed {folder} DATA", "features as parquet")
     from unlabeled.methods import catalogue

@@ -171,6 +171,7 @@ def monitors(folder: Folder) -> list[Chart]:
         ("effective_rank", "Effective rank", used, [], True),
         ("mean_cosine", "Mean cosine of two samples", "1 is collapse",
          [(1.0, "all samples alike")], True),
+        ("held_out", "Cost of held-out text", "nats a target; rising is overfitting", [], False),
         ("entropy", "Entropy of the mean target", "0 is one prototype for all", chance, True),
         ("target_entropy", "Entropy of targets", "stuck at the level is collapse", chance, False),
     ]  # fmt: skip

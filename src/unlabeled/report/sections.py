@@ -14,6 +14,7 @@ from unlabeled.report.chart import Chart
 from unlabeled.report.folder import Folder
 from unlabeled.report.svg import draw
 from unlabeled.report.wording import MISSING, number, plain, real
+from unlabeled.transfer.diagnosis import diagnose
 from unlabeled.transfer.units import unit_of
 
 LIGHTS = {
@@ -174,6 +175,7 @@ def training(folder: Folder) -> dict[str, Any]:
         "table": sampled(folder.metrics, keys),
         "baselines": pairs(folder.info.get("baselines")),
         "text": text_figures.blocks(folder),
+        "diagnosis": diagnose(folder.path),
     }
 
 
