@@ -79,7 +79,7 @@ class Watch:
         training = method.training
         method.eval()
         sums = torch.zeros(2, dtype=torch.float64)
-        for rows, some in zip(self.inputs.split(64), keys.split(64), strict=True):
+        for rows, some in zip(torch.split(self.inputs, 64), torch.split(keys, 64), strict=True):
             with device.autocast(self.state.config.loop.precision, self.state.where):
                 nats = method.scores(Batch({"plain": rows[None]}, some)).nats
             sums += torch.tensor([float(nats.double().sum()), len(nats)], dtype=torch.float64)

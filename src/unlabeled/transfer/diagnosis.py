@@ -82,8 +82,7 @@ def _unknown(known: Mapping[str, Any]) -> str:
 
 def _at_unigram(known: Mapping[str, Any], metrics: list[dict[str, Any]]) -> str:
     entropy, last = known.get("unigram_entropy"), metrics[-max(1, len(metrics) // 10) :]
-    nats = [line.get("nats", line.get("loss")) for line in last if "targets" in line]
-    nats = [value for value in nats if value is not None]
+    nats = [float(line.get("nats", line["loss"])) for line in last if "targets" in line]
     if not entropy or not nats or sum(nats) / len(nats) < 0.95 * entropy:
         return ""
     return (
