@@ -41,12 +41,13 @@ def said(capsys, *words):
 
 SENTENCES = {
     "pretrain photo": "photo does not exist. Did you mean 'photos'?",
-    "pretrain empty": "empty is empty. Put images, text files, sound files or logs into it, or "
-    "name another folder.",
+    "pretrain empty": "empty is empty. Put images, text files, sound files, logs or video files "
+    "into it, or name another folder.",
     "pretrain": "Say which data: unlabeled pretrain DATA (a folder, a file, hf://...).",
     "pretrain photos notes": "photos is not a file, and 2 paths were given. "
     "Give one folder, or files only.",
-    "pretrain photos --kind sound": "There is no kind 'sound'. Kinds: image, text, audio, series.",
+    "pretrain photos --kind sound": "There is no kind 'sound'. Kinds: image, text, audio, series, "
+    "video.",
     "pretrain photos --time 3parsecs": "'3parsecs' is not a time. "
     "Write for example 90s, 10m or 1h30m.",
     "pretrain photos --time 0s": "'0s' is no time at all. Write for example 90s, 10m or 1h30m.",
@@ -87,9 +88,9 @@ SENTENCES = {
     "predict runs/photos-mae-01 photos": "runs/photos-mae-01 has no finetune yet (the run is "
     "interrupted). First: unlabeled finetune runs/photos-mae-01 --labels FILE",
     "finetune runs/photos-mae-01 --labels file.txt --task transcrpt": "--task transcrpt: there is "
-    "no such task. Did you mean 'transcript'? Tasks: single, tagging, transcript.",
+    "no such task. Did you mean 'transcript'? Tasks: single, tagging, transcript, action.",
     "finetune runs/photos-mae-01 --labels file.txt --task ordinal": "--task ordinal: does not fit "
-    "here. Tasks: single, tagging, transcript.",
+    "here. Tasks: single, tagging, transcript, action.",
     "export runs/photos-mae-01 --to onx": "There is no format 'onx'. Did you mean 'onnx'? "
     "Possible: hf, timm, onnx, sentence-transformers.",
     "export runs/photos-mae-01": "unlabeled export: Missing option '--to'. "
@@ -98,7 +99,7 @@ SENTENCES = {
     "methods dinno": f"There is no method 'dinno'. Did you mean 'dino'? Methods: {EVERY}.",
     "pretrian photos": "There is no command 'pretrian'. Did you mean 'pretrain'? Commands: demo, "
     "inspect, pretrain, resume, evaluate, compare, finetune, predict, embed, generate, map, "
-    "search, report, export, runs, methods, doctor.",
+    "search, suggest, report, export, runs, methods, doctor.",
     "--verbose": "unlabeled has no option --verbose. Did you mean '--version'? "
     "See: unlabeled --help",
 }

@@ -231,7 +231,7 @@ def test_wrong_kind_and_empty_folders_are_told(tmp_path):
     says(tmp_path / "notes", "has 0 images but 2 .txt files. Reading it as text?", kind="image")
     says(
         tmp_path / "papers",
-        "has 0 images, text files, sound files and logs but 1 .pdf files.",
+        "has 0 images, text files, sound files, logs and video files but 1 .pdf files.",
         ".png",
     )
     says(tmp_path / "empty", "empty is empty.")
@@ -250,7 +250,7 @@ def test_columns_are_named_in_sentences(tmp_path):
     pq.write_table(pa.table({"label": [1, 2]}), tmp_path / "n.parquet")
     says(
         tmp_path / "n.parquet",
-        "no column of images or documents or recordings. Its columns: label.",
+        "no column of images or documents or recordings or clips. Its columns: label.",
     )
     says(tmp_path / "n.parquet", "holds neither text nor image", column="label")
 
