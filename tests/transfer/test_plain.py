@@ -47,7 +47,7 @@ def test_patches_see_what_pixels_do_not(name):
     found = made[name]()
     assert found.train.shape == (60, 4 * 32)
     assert score(found) > 0.95
-    assert score(baselines._pca(train, test, train)) < 0.75
+    assert score(baselines.principal(baselines.pixels, train, test, train)) < 0.75
 
 
 def test_answers_are_those_of_the_definitions():
