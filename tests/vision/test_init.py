@@ -92,6 +92,19 @@ def test_low_rank_begins_as_the_weights_and_is_multiplied_out(weights, tmp_path)
             assert torch.linalg.matrix_rank(new[key] - old[key], atol=1e-5) <= 2
 
 
+def test_a_network_goes_on_after_a_copy_was_multiplied_out():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    attach(model, 0)
+    x = torch.randn(5, 3, 3, 3)
+    torch.nn.init.normal_(model[2].parametrizations.weight[0].b)
+    before = model(x)
+    for _ in range(2):  # at every stop of a training
+        whole = merged(model)
+        assert type(whole[0]) is torch.nn.Conv2d
+        torch.testing.assert_close(whole(x), before)
+        torch.testing.assert_close(model(x), before)
+
+
 def test_a_network_without_additions_is_itself():
     plain = torch.nn.Linear(3, 3)
     assert merged(plain) is plain

@@ -74,7 +74,20 @@ def merged(model: Module) -> Module:
     if not any(parametrize.is_parametrized(m, "weight") for m in model.modules()):
         return model
     whole = copy.deepcopy(model)
-    for module in whole.modules():
+    for module in list(whole.modules()):
         if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            _multiply_out(module)
     return whole
+
+
+def _multiply_out(module: nn.Module) -> None:
+    """Make a matrix of a matrix and what is added to it.
+
+    torch's own removal takes the property off the class, which a copy shares with the module that
+    it was copied from: that one could not be used any more.
+    """
+    own, weight = parametrize.type_before_parametrizations(module), module.weight
+    assert isinstance(weight, Tensor)
+    del module.parametrizations
+    module.__class__ = own
+    module.register_parameter("weight", nn.Parameter(weight.detach().clone()))
