@@ -181,7 +181,7 @@ def test_one_batch_is_learned_far_below_the_base_rate(wordpiece: Any) -> None:
         loss.total.backward()
         optimizer.step()
     assert loss.total.item() < 0.05
-    assert loss.parts["caught"].item() > 0.95
+    assert loss.parts["caught"].item() > 0.9
 
 
 def test_the_encoder_with_its_judge_opens_in_transformers(wordpiece: Any, tmp_path: Path) -> None:
