@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from unlabeled.data.derived import Derived
 from unlabeled.data.folder import MAX_BYTES, Files, printable
 from unlabeled.errors import DataError
 from unlabeled.modalities import film
@@ -32,7 +32,7 @@ _NUMBERED = re.compile(rb"^(.*?)(\d+)\.\w+$", re.DOTALL)
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class Pieces(Derived):
     """A source of videos of which the long ones are several samples.
 
     Args:
@@ -42,25 +42,9 @@ class Pieces:
         stop: (N,) where it ends.
     """
 
-    files: Files
     groups: NDArray[np.int64]
     start: NDArray[np.float64]
     stop: NDArray[np.float64]
-
-    @property
-    def kind(self) -> str:
-        """Return the kind of the files."""
-        return self.files.kind
-
-    @property
-    def fingerprint(self) -> str:
-        """Return that of the files."""
-        return self.files.fingerprint
-
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """Return what was left out and why."""
-        return self.files.skipped
 
     def __len__(self) -> int:
         """Return N."""
@@ -88,7 +72,7 @@ class Pieces:
 
 
 @dataclass(frozen=True, eq=False)
-class Rolls:
+class Rolls(Derived):
     """A source of which some samples are the numbered pictures of a folder.
 
     Args:
@@ -98,25 +82,9 @@ class Rolls:
         names: (N,) what each is called: the folder, with what names begin with if they do.
     """
 
-    files: Files
     order: NDArray[np.int64]
     ends: NDArray[np.int64]
     names: tuple[str, ...]
-
-    @property
-    def kind(self) -> str:
-        """Return the kind of the files."""
-        return self.files.kind
-
-    @property
-    def fingerprint(self) -> str:
-        """Return that of the files."""
-        return self.files.fingerprint
-
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """Return what was left out and why."""
-        return self.files.skipped
 
     def __len__(self) -> int:
         """Return N."""

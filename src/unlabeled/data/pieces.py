@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled.data.derived import Derived
 from unlabeled.data.folder import Files
 from unlabeled.errors import DataError
 from unlabeled.modalities import sound
@@ -23,7 +23,7 @@ LARGE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class Pieces(Derived):
     """A source of files of which the long ones are several samples.
 
     Args:
@@ -33,25 +33,9 @@ class Pieces:
         stop: (N,) where it ends.
     """
 
-    files: Files
     file: NDArray[np.int64]
     start: NDArray[np.float64]
     stop: NDArray[np.float64]
-
-    @property
-    def kind(self) -> str:
-        """Return the kind of the files."""
-        return self.files.kind
-
-    @property
-    def fingerprint(self) -> str:
-        """Return that of the files."""
-        return self.files.fingerprint
-
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """Return what was left out and why."""
-        return self.files.skipped
 
     def __len__(self) -> int:
         """Return N."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled.data.derived import Derived
 from unlabeled.data.folder import Files
 from unlabeled.errors import DataError
 from unlabeled.modalities import stored
@@ -27,7 +27,7 @@ _SMALL = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
-class Tiles:
+class Tiles(Derived):
     """A source of files of which the very large ones are several samples.
 
     Args:
@@ -36,24 +36,8 @@ class Tiles:
         box: (N, 4) top, left, bottom, right; -1 for a file that is not cut.
     """
 
-    files: Files
     file: NDArray[np.int64]
     box: NDArray[np.int64]
-
-    @property
-    def kind(self) -> str:
-        """Return the kind of the files."""
-        return self.files.kind
-
-    @property
-    def fingerprint(self) -> str:
-        """Return that of the files."""
-        return self.files.fingerprint
-
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """Return what was left out and why."""
-        return self.files.skipped
 
     def __len__(self) -> int:
         """Return N."""
