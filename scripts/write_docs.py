@@ -212,7 +212,19 @@ def language_page() -> str:
     for name in METHODS:
         if catalogue.describe(name).modalities == ("text",) and name not in methods:
             raise ValueError(f"scripts/language.toml does not place the method {name}")
-    return str(told["page"]).format(note=NOTE, tasks=table(header, rows))
+    return str(told["page"]).format(
+        note=NOTE, tasks=table(header, rows), oracles=oracles(told["oracle"])
+    )
+
+
+def oracles(told: list[dict[str, Any]]) -> str:
+    """Return the table of what the code is compared with; a test sees to it that tests exist."""
+    rows = []
+    for oracle in told:
+        tests = [test.split("::") for test in oracle["tests"]]
+        links = [f"[{name[5:].replace('_', ' ')}](../tests/{path})" for path, name in tests]
+        rows.append([oracle["name"], oracle["what"], ", ".join(links)])
+    return table(["oracle", "what is compared", "tests"], rows)
 
 
 def _source(name: str) -> str:

@@ -50,8 +50,9 @@ def word_starts(begins: Tensor, free: Tensor, documents: Tensor) -> Tensor:
 def choose_words(noise: Tensor, free: Tensor, starts: Tensor, ratio: float) -> Tensor:
     """Choose whole words until the share of tokens is used up.
 
-    Words that would overdraw it are left out, except the first, so that no row is without a
-    target (`create_masked_lm_predictions` of BERT counts tokens against the budget likewise).
+    The rule of BERT's `create_masked_lm_predictions`: words are tried in random order, and one
+    that would overdraw the budget, which counts tokens, is passed over for later ones that fit. A
+    row of words that are all longer than its budget keeps the first, so that it has a target.
 
     Args:
         noise: (B, T) in [0, 1); a word has the noise of its first token.
@@ -61,15 +62,24 @@ def choose_words(noise: Tensor, free: Tensor, starts: Tensor, ratio: float) -> T
 
     Returns:
         (B, T) bool.
+
+    >>> noise, free = torch.tensor([[0.1, 0.0, 0.0, 0.9]]), torch.ones(1, 4, dtype=torch.bool)
+    >>> starts = torch.tensor([[True, False, False, True]])
+    >>> choose_words(noise, free, starts, 0.25).tolist()
+    [[False, False, False, True]]
     """
     index = torch.arange(noise.shape[1], device=noise.device)
     first = torch.where(starts, index, 0).cummax(1).values  # (B, T) first token of the word
-    order = noise.masked_fill(~free, 2.0).gather(1, first).sort(dim=1, stable=True).indices
-    rank = torch.empty_like(order).scatter_(1, order, index.expand_as(order).contiguous())
-    last = torch.zeros_like(rank).scatter_reduce_(1, first, rank, "amax").gather(1, first)
-    least = torch.zeros_like(rank).scatter_reduce_(1, first, rank, "amin", include_self=False)
-    fits = last < _budget(free, ratio)
-    return (fits | (least.gather(1, first) == 0)) & free
+    sizes = torch.zeros_like(first).scatter_add_(1, first, free.long())  # (B, T) at first tokens
+    order = noise.masked_fill(sizes == 0, 2.0).sort(dim=1, stable=True).indices
+    asked, left = sizes.gather(1, order), _budget(free, ratio)[:, 0].long()
+    taken = torch.zeros_like(free)  # (B, T) in that order
+    for turn in range(int((sizes > 0).sum(1).max())):
+        size = asked[:, turn]
+        taken[:, turn] = (size > 0) & (size <= left)
+        left = left - size * taken[:, turn]
+    taken[:, 0] |= ~taken.any(1) & (asked[:, 0] > 0)
+    return torch.zeros_like(free).scatter_(1, order, taken).gather(1, first) & free
 
 
 def choose_spans(
