@@ -76,3 +76,35 @@ def test_an_export_is_alike_where_soft_ends_are_cut_off(sound_folder: Path, tmp_
         loop.pretrain(made.model_copy(update={"modality": read}), tmp_path / "run", quiet=True)
     )
     assert export(run, "hf").max_difference < 1e-4
+
+
+@pytest.mark.parametrize("method", ["apc", "wav2vec2", "simclr"])
+def test_an_export_of_telephone_recordings_reads_their_rate(
+    method: str, sound_folder: Path, tmp_path: Path
+) -> None:
+    if method != "wav2vec2":
+        pytest.importorskip("torchaudio", reason="transformers needs it at other rates than 16 kHz")
+    from transformers import AutoFeatureExtractor
+
+    made = config(method, sound_folder)
+    read = made.modality.model_copy(update={"rate": 8_000})
+    run = Run.open(
+        loop.pretrain(made.model_copy(update={"modality": read}), tmp_path / "run", quiet=True)
+    )
+    found = export(run, "hf")
+    assert found.max_difference < 1e-4
+    assert AutoFeatureExtractor.from_pretrained(found.path).sampling_rate == 8_000
+    assert "8000 Hz" in found.usage
+
+
+def test_an_export_that_transformers_would_misread_is_refused(
+    sound_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = config("apc", sound_folder)
+    read = made.modality.model_copy(update={"rate": 8_000})
+    run = Run.open(
+        loop.pretrain(made.model_copy(update={"modality": read}), tmp_path / "run", quiet=True)
+    )
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    with pytest.raises(UsageError, match="pip install --no-deps torchaudio"):
+        export(run, "hf")

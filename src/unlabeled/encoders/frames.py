@@ -46,9 +46,10 @@ class Frames(Steps):
         settings = self.audio.model_dump()
         self.model.config.unlabeled = {"kind": "audio", "stack": self.stack, "modality": settings}
         super().save(folder)
-        if self.audio.scale == "kaldi" and self.audio.rate == 16_000:
-            length = logmel.num_frames(round(self.audio.seconds * 16_000), 16_000)
-            sound.write_ast(folder, self.audio.mels, length, self.audio.mean, self.audio.std)
+        audio = self.audio
+        if audio.scale == "kaldi":
+            length = logmel.num_frames(round(audio.seconds * audio.rate), audio.rate)
+            sound.write_ast(folder, audio.mels, length, audio.mean, audio.std, audio.rate)
 
 
 def build(config: EncoderConfig, audio: AudioConfig) -> Frames:

@@ -20,16 +20,23 @@ from unlabeled.errors import ConfigError, UsageError
 
 WAVES = ("wav2vec2", "hubert")
 _NOTE = "unlabeled"
+_EXTRACTOR = "preprocessor_config.json"
 
 
 class Spectrogram(ImageEncoder):
-    """A timm network on square log-mel images, (B, 1, M, M)."""
+    """A timm network on square log-mel images, (B, 1, M, M).
+
+    Attributes:
+        rate: of the recordings, in hertz.
+    """
+
+    rate = 16_000
 
     def save(self, folder: Path) -> None:
         """Write a folder that timm and transformers open, with AST's feature extractor."""
         super().save(folder)
         b = self.blueprint
-        write_ast(folder, b.size, b.size, b.mean[0], b.std[0] / 2)
+        write_ast(folder, b.size, b.size, b.mean[0], b.std[0] / 2, self.rate)
 
 
 def build(config: EncoderConfig, audio: AudioConfig, vocab_size: int | None = None) -> Encoder:
@@ -49,7 +56,7 @@ def build(config: EncoderConfig, audio: AudioConfig, vocab_size: int | None = No
         )
     if reads == "spectrogram":
         pixels = ImageConfig(size=audio.mels, channels=1, mean=(audio.mean,), std=(2 * audio.std,))
-        return _of_sound(vision.build(config, pixels))
+        return _of_sound(vision.build(config, pixels), audio.rate)
     if reads == "wave":
         from unlabeled.encoders import waves
 
@@ -67,9 +74,18 @@ _NETWORKS = {
 }
 
 
-def _of_sound(made: ImageEncoder) -> Spectrogram:
+def _of_sound(made: ImageEncoder, rate: int) -> Spectrogram:
     blueprint = dataclasses.replace(made.blueprint, kind="audio")
-    return Spectrogram(blueprint, made.model, made.pretrained)
+    found = Spectrogram(blueprint, made.model, made.pretrained)
+    found.rate = rate
+    return found
+
+
+def rate_of(folder: Path) -> int:
+    """Return at what rate the feature extractor in a folder reads recordings."""
+    path = folder / _EXTRACTOR
+    read = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return int(read.get("sampling_rate", 16_000))
 
 
 def load(folder: Path) -> Encoder:
@@ -80,7 +96,7 @@ def load(folder: Path) -> Encoder:
     """
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if "architecture" in content:
-        return _of_sound(vision.load(folder))
+        return _of_sound(vision.load(folder), rate_of(folder))
     if content.get("model_type") in WAVES:
         from unlabeled.encoders import waves
 
@@ -92,12 +108,16 @@ def load(folder: Path) -> Encoder:
     return frames.load(folder, dict(content[_NOTE]))
 
 
-def write_ast(folder: Path, mels: int, length: int, mean: float, std: float) -> None:
-    """Write the settings of AST's feature extractor, which computes Kaldi's log-mel frames."""
+def write_ast(folder: Path, mels: int, length: int, mean: float, std: float, rate: int) -> None:
+    """Write the settings of AST's feature extractor, which computes Kaldi's log-mel frames.
+
+    At other rates than 16 kHz it does so with torchaudio only; without, its frames have 400
+    samples at any rate (transformers 5.23).
+    """
     settings: dict[str, Any] = {
         "feature_extractor_type": "ASTFeatureExtractor",
         "feature_size": 1,
-        "sampling_rate": 16_000,
+        "sampling_rate": rate,
         "num_mel_bins": mels,
         "max_length": length,
         "do_normalize": True,
@@ -113,4 +133,4 @@ def write_ast(folder: Path, mels: int, length: int, mean: float, std: float) -> 
 def write_extractor(folder: Path, settings: dict[str, Any]) -> None:
     """Write ``preprocessor_config.json``."""
     text = json.dumps(settings, indent=2) + "\n"
-    (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
+    (folder / _EXTRACTOR).write_text(text, encoding="utf-8")

@@ -32,13 +32,14 @@ class Waves(Encoder):
 
     Args:
         model: a bare `Wav2Vec2Model` or `HubertModel`.
+        rate: of the samples, in hertz.
     """
 
     modality = "audio"
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, rate: int) -> None:
         super().__init__()
-        self.model, config = model, model.config
+        self.model, self.rate, config = model, rate, model.config
         self.family = str(config.model_type)
         self.dim = int(config.hidden_size)
         self.name = f"hf:{self.family}-{config.num_hidden_layers}x{self.dim}"
@@ -97,7 +98,7 @@ class Waves(Encoder):
         settings = {
             "feature_extractor_type": "Wav2Vec2FeatureExtractor",
             "feature_size": 1,
-            "sampling_rate": 16_000,
+            "sampling_rate": self.rate,
             "do_normalize": True,
             "padding_side": "right",
             "padding_value": 0.0,
@@ -137,7 +138,7 @@ def build(config: EncoderConfig, audio: AudioConfig) -> Waves:
         UsageError: there is no such encoder or folder.
     """
     if config.init is not None:
-        return load(Path(config.init))
+        return Waves(load(Path(config.init)).model, audio.rate)
     family, layers, width = parse(config.name)
     heads = max(1, width // 64)
     settings = getattr(transformers, f"{FAMILIES[family]}Config")(
@@ -154,7 +155,7 @@ def build(config: EncoderConfig, audio: AudioConfig) -> Waves:
     for name in _NO_DROPOUT:
         if hasattr(settings, name):
             setattr(settings, name, 0.0)
-    return Waves(getattr(transformers, f"{FAMILIES[family]}Model")(settings))
+    return Waves(getattr(transformers, f"{FAMILIES[family]}Model")(settings), audio.rate)
 
 
 def load(folder: Path) -> Waves:
@@ -176,4 +177,4 @@ def load(folder: Path) -> Waves:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     model.config.layerdrop = 0.0
-    return Waves(model)
+    return Waves(model, sound.rate_of(folder))

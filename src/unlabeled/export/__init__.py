@@ -194,6 +194,8 @@ def _original(run: Run, part: str) -> Any:
 def _library_folder(run: Run, part: str, target: Path) -> Path:
     """Copy the encoder or classifier, with its tokenizer for text, into one folder."""
     shutil.copytree(run.folder / part, target, dirs_exist_ok=True)
+    if run.config.data.kind == "audio" and not (target / "preprocessor_config.json").is_file():
+        run.encoder().save(target)  # older versions left it out at other rates than 16 kHz
     tokenizer = run.folder / "tokenizer"
     if tokenizer.is_dir():
         shutil.copytree(tokenizer, target, dirs_exist_ok=True)

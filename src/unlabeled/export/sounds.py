@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,11 +34,18 @@ def check(audio: Any, to: str, part: str) -> None:
         )
     if to == "timm" and audio.form != "spectrogram":
         raise UsageError(f"timm cannot hold an encoder of {audio.form}. Possible: hf.")
-    if audio.rate != RATE or audio.scale != "kaldi":
+    if audio.form == "wave":
+        return
+    if audio.scale != "kaldi":
         raise UsageError(
-            f"Feature extractors of transformers read {RATE} Hz and Kaldi's bands; this run has "
-            f"modality.rate={audio.rate}, modality.scale={audio.scale}. Its folder RUN/encoder "
-            "still opens with AutoModel."
+            "The feature extractor of transformers computes Kaldi's bands; this run has "
+            f"modality.scale={audio.scale}. Its folder RUN/encoder still opens with AutoModel."
+        )
+    if audio.rate != RATE and importlib.util.find_spec("torchaudio") is None:
+        raise UsageError(
+            f"This run reads {audio.rate} Hz. transformers computes such frames right with "
+            "torchaudio only, and it is missing here: pip install --no-deps torchaudio. "
+            "RUN/encoder still opens with AutoModel."
         )
 
 
@@ -52,7 +60,8 @@ def heard(modality: Any, payloads: Sequence[Any]) -> tuple[Tensor, list[NDArray[
         there = min(len(raw), modality.length)
         start = (len(raw) - there) // 2
         if audio.form != "wave":
-            start, there = start * logmel.sizes(RATE)[1], logmel.num_samples(there, RATE)
+            rate = audio.rate
+            start, there = start * logmel.sizes(rate)[1], logmel.num_samples(there, rate)
         waves.append(wave[start : start + there])
     keys = torch.zeros(len(cuts), dtype=torch.int64)
     return modality.distort(torch.stack(cuts, 1), PLAIN, keys)[0], waves
@@ -69,14 +78,15 @@ def with_library(folder: Path, waves: Sequence[NDArray[np.float32]]) -> NDArray[
 
 
 def _feature(model: Any, reader: Any, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    rows = reader(wave, sampling_rate=RATE, return_tensors="pt")
+    rate = reader.sampling_rate
+    rows = reader(wave, sampling_rate=rate, return_tensors="pt")
     if hasattr(model, "timm_model"):
-        pixels = enlarged(_unpadded(rows.input_values, wave), model.config.pretrained_cfg)
+        pixels = enlarged(_unpadded(rows.input_values, wave, rate), model.config.pretrained_cfg)
         found = model(pixel_values=pixels).pooler_output
     elif type(reader).__name__ == _EXTRACTORS["wave"]:
         found = model(rows.input_values).last_hidden_state.mean(1)
     else:
-        frames = rows.input_values[:, : logmel.num_frames(len(wave), RATE)]
+        frames = rows.input_values[:, : logmel.num_frames(len(wave), rate)]
         found = model(inputs_embeds=embedded(model, frames)).last_hidden_state.mean(1)
     return np.asarray(found.float().numpy(), np.float32)
 
@@ -97,15 +107,16 @@ def with_timm(folder: Path, waves: Sequence[NDArray[np.float32]]) -> NDArray[np.
 
     reader: Callable[..., Any] = AutoFeatureExtractor.from_pretrained(folder)
     model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).eval()
-    read = [reader(wave, sampling_rate=RATE, return_tensors="pt").input_values for wave in waves]
-    rows = [_unpadded(frames, wave) for frames, wave in zip(read, waves, strict=True)]
+    rate = int(getattr(reader, "sampling_rate"))  # noqa: B009 - of a type that is not known here
+    read = [reader(wave, sampling_rate=rate, return_tensors="pt").input_values for wave in waves]
+    rows = [_unpadded(frames, wave, rate) for frames, wave in zip(read, waves, strict=True)]
     pixels = enlarged(torch.cat(rows), model.pretrained_cfg)
     return np.asarray(model(pixels).float().numpy(), np.float32)
 
 
-def _unpadded(frames: Tensor, wave: NDArray[np.float32]) -> Tensor:
+def _unpadded(frames: Tensor, wave: NDArray[np.float32], rate: int) -> Tensor:
     """Return frames (1, T, M) with the mean, which is 0, where the extractor padded."""
-    there = torch.arange(frames.shape[1]) < logmel.num_frames(len(wave), RATE)
+    there = torch.arange(frames.shape[1]) < logmel.num_frames(len(wave), rate)
     return frames * there[:, None]
 
 
@@ -119,20 +130,25 @@ def enlarged(frames: Tensor, settings: Any) -> Tensor:
 
 
 def usage(form: str, to: str, path: Path) -> str:
-    """Return code that loads an export and reads one recording of 16 kHz."""
+    """Return code that loads an export and reads one recording at its rate."""
+    read = json.loads((path / "preprocessor_config.json").read_text("utf-8"))
+    rate = int(read["sampling_rate"])
+    frame, step, _ = logmel.sizes(rate)
+    needed = "" if form == "wave" or rate == RATE else (
+        "import torchaudio   # without it transformers reads frames of another length at this rate\n"
+    )
     head = (
-        "import soundfile\n"
+        f"import soundfile\n{needed}"
         "from transformers import AutoFeatureExtractor, AutoModel\n"
-        'samples, rate = soundfile.read("some.wav", dtype="float32")   # one channel, 16 kHz\n'
+        f'samples, rate = soundfile.read("some.wav", dtype="float32")   # one channel, {rate} Hz\n'
         f'reader = AutoFeatureExtractor.from_pretrained("{path}")\n'
-        'rows = reader(samples, sampling_rate=16000, return_tensors="pt").input_values\n'
+        'rows = reader(samples, sampling_rate=rate, return_tensors="pt").input_values\n'
     )
     content = json.loads((path / "config.json").read_text("utf-8"))
     given = "rows[:, None]"
     if form == "spectrogram":
-        head += "rows[:, 1 + (len(samples) - 400) // 160 :] = 0   # padding is the mean\n"
-        reads = json.loads((path / "preprocessor_config.json").read_text("utf-8"))["num_mel_bins"]
-        times = int(content["pretrained_cfg"]["input_size"][-1]) // int(reads)
+        head += f"rows[:, 1 + (len(samples) - {frame}) // {step} :] = 0   # padding is the mean\n"
+        times = int(content["pretrained_cfg"]["input_size"][-1]) // int(read["num_mel_bins"])
         if times > 1:
             given += f".repeat_interleave({times}, 2).repeat_interleave({times}, 3)"
     model = f'model = AutoModel.from_pretrained("{path}").eval()\n'
@@ -148,7 +164,7 @@ def usage(form: str, to: str, path: Path) -> str:
     stack = int(content["unlabeled"]["stack"])
     return (
         f"{head}{model}"
-        "frames = rows[:, : 1 + (len(samples) - 400) // 160]   # 100 a second, without padding\n"
+        f"frames = rows[:, : 1 + (len(samples) - {frame}) // {step}]   # 100 a second, no padding\n"
         f"frames = frames[:, : len(frames[0]) // {stack} * {stack}]\n"
         f"tokens = frames.reshape(1, -1, {stack} * frames.shape[2])\n"
         "given = tokens @ model.get_input_embeddings().weight\n"
