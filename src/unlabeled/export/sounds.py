@@ -134,8 +134,12 @@ def usage(form: str, to: str, path: Path) -> str:
     read = json.loads((path / "preprocessor_config.json").read_text("utf-8"))
     rate = int(read["sampling_rate"])
     frame, step, _ = logmel.sizes(rate)
-    needed = "" if form == "wave" or rate == RATE else (
-        "import torchaudio   # without it transformers reads frames of another length at this rate\n"
+    needed = (
+        ""
+        if form == "wave" or rate == RATE
+        else (
+            "import torchaudio   # without it transformers reads frames of another length at this rate\n"
+        )
     )
     head = (
         f"import soundfile\n{needed}"

@@ -55,6 +55,11 @@ ARMS: dict[str, Arm] = {
         "probe of 8 parts joined with MFCC", "ours",
         f"blocks of equal size, speakers apart where a column tells them; {_LINEAR}", quick=False,
     ),
+    "parts_spread": Arm(
+        "labels spread, 8 parts joined with MFCC", "ours",
+        "from neighbour to neighbour, within speakers and across, test recordings among them; "
+        "how much across, on validation",
+    ),
     "finetune": Arm(
         "fine-tuned", "ours",
         "rate, view, length, and whether all weights, the last third, the head first or LoRA's "
@@ -79,6 +84,9 @@ ARMS: dict[str, Arm] = {
     "untrained_parts_joined": Arm(
         "untrained, 8 parts joined with MFCC", "rival", "as ours, joined", quick=False
     ),
+    "untrained_parts_spread": Arm(
+        "untrained, labels spread, 8 parts joined", "rival", "as ours: labels spread",
+    ),
     "untrained_joined": Arm(
         "untrained joined with plain", "rival",
         "as joined: tells what any network beside plain features would add", quick=False,
@@ -101,6 +109,11 @@ ARMS: dict[str, Arm] = {
     "mfcc_parts_apart": Arm(
         "MFCC of 8 parts, speakers apart", "plain",
         f"without the mean of each speaker's recordings, test ones too; {_LINEAR}",
+    ),
+    "mfcc_parts_spread": Arm(
+        "MFCC of 8 parts, labels spread", "plain",
+        "from neighbour to neighbour, test recordings among them; how much across speakers, on "
+        "validation",
     ),
     "statistics": Arm("statistics + LR", "plain", _LINEAR),
     "rocket": Arm("random kernels + LR", "plain", f"500 dilated kernels (ROCKET); {_LINEAR}"),

@@ -45,6 +45,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "untrained_parts": _NETWORK,
     "untrained_parts_apart": _NETWORK,
     "untrained_parts_joined": _NETWORK,
+    "untrained_parts_spread": _NETWORK,
     "untrained_joined": (*_NETWORK, "pool"),
     **{name: _PLAIN for name, arm in ARMS.items() if arm.part == "plain"},
 }

@@ -16,9 +16,10 @@ from unlabeled.transfer import baselines, parted, public, splits
 from unlabeled.transfer.arms import ARMS
 from unlabeled.transfer.attentive import AttentiveProbe, LayersProbe
 from unlabeled.transfer.boosted import Boosted
-from unlabeled.transfer.joined import Joined
+from unlabeled.transfer.joined import Joined, beside
 from unlabeled.transfer.readings import Frozen, Reading, Search, Trained
 from unlabeled.transfer.splits import Material
+from unlabeled.transfer.spread import Spread
 from unlabeled.transfer.training import LIGHT, Classifier
 from unlabeled.transfer.ways import WAYS
 from unlabeled.types import PLAIN, View
@@ -77,6 +78,7 @@ def readings(
     in_parts = _in_parts(run, material, plain)
     found |= {name: part.probe for name, part in in_parts.items()}
     found |= _joined_parts(material, {**plain, **in_parts})
+    found |= _spread(material, {**plain, **in_parts})
     found["joined"] = Joined(material, ours, plain)
     found["untrained_joined"] = Joined(material, fresh, plain)
     found["boosted"] = Boosted(material, plain)
@@ -136,6 +138,24 @@ def _joined_parts(material: Material, known: Mapping[str, Frozen]) -> dict[str, 
         for name in ("parts", "untrained_parts")
         if plain
     }
+
+
+def _spread(material: Material, known: Mapping[str, Frozen]) -> dict[str, Reading]:
+    """Return readings of recordings that spread labels, speakers apart where known."""
+    end = "_apart" if "mfcc_parts_apart" in known else ""
+    plain = known.get(f"mfcc_parts{end}")
+    if plain is None or material.task != "single":
+        return {}
+    material.notes.append(
+        "Readings with labels spread use all test recordings together, without labels; what they "
+        "score does not hold for a single recording."
+    )
+    found: dict[str, Reading] = {"mfcc_parts_spread": Spread(material, plain)}
+    for name in ("parts", "untrained_parts"):
+        if f"{name}{end}" in known:
+            both = Frozen(material, partial(beside, known[f"{name}{end}"], plain))
+            found[f"{name}_spread"] = Spread(material, both)
+    return found
 
 
 def _fresh(run: Run) -> Callable[[], Any]:

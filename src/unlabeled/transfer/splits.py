@@ -36,6 +36,9 @@ _WORDS = {
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.2
 MOST_VALIDATION = 1000
+MOST_SPARE = {"audio": 2000}
+"""Samples beside those that labels are drawn from, for readings that use unlabelled ones."""
+
 QUARTER = "a random quarter of each class"
 _VALIDATION = frozenset({"val", "valid", "validation", "dev"})
 
@@ -69,7 +72,7 @@ class Material:
     """All that a study works on; every reading sees the same.
 
     Args:
-        train: samples that may be drawn or validated on.
+        train: samples that may be drawn or validated on, and some whose labels nobody reads.
         y: (N,) their classes.
         pool: (P,) rows of `train` that labels are drawn from.
         validation: (V,) rows of `train` on which choices are made.
@@ -155,10 +158,12 @@ def prepare(
     rest, tested = _same_classes(rest, tested, notes)
     mask = validation(rest, seed)
     labelled, checked = rest.take(~mask), rest.take(mask)
-    labelled = labelled.take(_cap(labelled.labels.y, per_class, seed))
+    drawn = _cap(labelled.labels.y, per_class, seed)
+    spare = np.setdiff1d(np.arange(len(labelled)), drawn)[: MOST_SPARE.get(run.config.data.kind, 0)]
+    parts = labelled.take(drawn), checked, labelled.take(spare)
     if len(tested) > most_test:
         tested = tested.take(hold_out(tested.labels.y, 1.0, most_test, seed + 2))
-    return _read(run, labelled, checked, tested, {"how": how} | record, notes)
+    return _read(run, parts, tested, {"how": how} | record, notes)
 
 
 def _forced(run: Run, tested: Part, how: str) -> bool:
@@ -291,25 +296,25 @@ def document_length(run: Run) -> int:
 
 def _read(
     run: Run,
-    labelled: Part,
-    checked: Part,
+    parts: tuple[Part, Part, Part],
     tested: Part,
     record: dict[str, Any],
     notes: list[str],
 ) -> Material:
+    """Read what labels are drawn from, what is validated on, what is spare, and the test part."""
     modality, length = run.modality(), document_length(run)
-    both = np.concatenate([labelled.labels.indices, checked.labels.indices])
-    train = Inputs(labelled.source, both, modality, length)
+    every = np.concatenate([part.labels.indices for part in parts])
+    train = Inputs(parts[0].source, every, modality, length)
     test = Inputs(tested.source, tested.labels.indices, modality, length)
-    kept = np.flatnonzero(np.isin(both, train.indices))
+    kept = np.flatnonzero(np.isin(every, train.indices))
     kept_test = np.flatnonzero(np.isin(tested.labels.indices, test.indices))
     _tell(train, test, modality, notes)
-    y = np.concatenate([labelled.labels.y, checked.labels.y])[kept]
-    for_drawing = kept < len(labelled)
+    y = np.concatenate([part.labels.y for part in parts])[kept]
+    role = np.repeat(np.arange(3), [len(part) for part in parts])[kept]
     group = tested.labels.group
     record |= {
-        "train": int(for_drawing.sum()),
-        "validation": int((~for_drawing).sum()),
+        "train": int((role == 0).sum()),
+        "validation": int((role == 1).sum()),
         "test": len(kept_test),
     }
     notes.append(
@@ -320,38 +325,24 @@ def _read(
     return Material(
         train,
         y,
-        np.flatnonzero(for_drawing),
-        np.flatnonzero(~for_drawing),
+        np.flatnonzero(role == 0),
+        np.flatnonzero(role == 1),
         test,
         tested.labels.y[kept_test],
         None if group is None else group[kept_test],
-        labelled.labels.classes,
+        parts[0].labels.classes,
         record,
         notes,
-        *_targets(labelled, checked, tested, kept, kept_test),
-        labelled.labels.task,
-        _groups(labelled, checked, kept),
+        _joined([part.labels.targets for part in parts], kept),
+        _joined([tested.labels.targets], kept_test),
+        parts[0].labels.task,
+        _joined([part.labels.group for part in parts], kept),
     )
 
 
-def _groups(labelled: Part, checked: Part, kept: NDArray[np.int64]) -> NDArray[np.str_] | None:
-    """Return the groups of the samples that could be read, where they are known."""
-    first, second = labelled.labels.group, checked.labels.group
-    return None if first is None or second is None else np.concatenate([first, second])[kept]
-
-
-def _targets(
-    labelled: Part,
-    checked: Part,
-    tested: Part,
-    kept: NDArray[np.int64],
-    kept_test: NDArray[np.int64],
-) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-    """Return the targets of the samples that could be read, where there are any."""
-    first, second, third = (part.labels.targets for part in (labelled, checked, tested))
-    if first is None or second is None or third is None:
-        return None, None
-    return np.concatenate([first, second])[kept], third[kept_test]
+def _joined(parts: Sequence[Any], kept: NDArray[np.int64]) -> Any:
+    """Return what is known of the samples that could be read; None where a part has none."""
+    return None if any(part is None for part in parts) else np.concatenate(parts)[kept]
 
 
 def _tell(train: Inputs, test: Inputs, modality: Modality, notes: list[str]) -> None:
