@@ -94,7 +94,8 @@ def test_a_study_of_recordings_reads_parts_and_speakers_apart(
     pq.write_table(table, tmp_path / "t.parquet")
     config = small_config("hubert", tmp_path / "t.parquet", steps=2)
     run = Run.open(loop.pretrain(config, tmp_path / "run", quiet=True))
-    arms = ["mfcc_parts_apart", "mfcc_parts_spread", *(f"{a}{b}" for a in ("parts", "untrained_parts")
-                                  for b in ("", "_apart", "_joined", "_spread"))]  # fmt: skip
+    ends = ("", "_apart", "_joined", "_spread")
+    arms = [f"{name}{end}" for name in ("parts", "untrained_parts") for end in ends]
+    arms += ["mfcc_parts_apart", "mfcc_parts_spread"]
     found = evaluate(run, label_column="label", counts=[2], draws=1, arms=arms)
     assert {row["reading"] for row in found["rows"]} == set(arms)

@@ -56,7 +56,7 @@ def test_one_label_a_word_names_the_words_of_all_voices() -> None:
 
 
 def test_a_group_of_one_has_links_to_others_only() -> None:
-    x, y, group = voices(takes=2)
+    x, _, group = voices(takes=2)
     group[-1] = "alone"
     graph = Graph(x, group)
     assert graph.within[-1].nnz == 0

@@ -134,12 +134,9 @@ def usage(form: str, to: str, path: Path) -> str:
     read = json.loads((path / "preprocessor_config.json").read_text("utf-8"))
     rate = int(read["sampling_rate"])
     frame, step, _ = logmel.sizes(rate)
+    other = form != "wave" and rate != RATE
     needed = (
-        ""
-        if form == "wave" or rate == RATE
-        else (
-            "import torchaudio   # without it transformers reads frames of another length at this rate\n"
-        )
+        "import torchaudio   # else transformers' frames have a wrong length\n" if other else ""
     )
     head = (
         f"import soundfile\n{needed}"
