@@ -73,11 +73,8 @@ class Graph:
 
     def __init__(self, x: NDArray[np.float32], group: NDArray[Any] | None) -> None:
         self.size = len(x)
-        of = (
-            np.zeros(len(x), np.int64)
-            if group is None
-            else np.unique(group, return_inverse=True)[1]
-        )
+        names = np.zeros(len(x)) if group is None else group
+        of = np.unique(names, return_inverse=True)[1]
         rows = [np.flatnonzero(of == number) for number in range(of.max() + 1)]
         self.within = self._sum(self._links(x, a, a, NEAR) for a in rows)
         others = max(1, len(rows) - 1)
