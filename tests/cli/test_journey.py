@@ -185,6 +185,25 @@ def test_inspect_and_methods_propose_what_comes_next(tell):
     assert "method.temperature" in tell("methods", "simclr")
 
 
+def test_inspect_looks_through_an_encoder(place, run, tell, monkeypatch, capsys):
+    pytest.importorskip("cleanlab")
+    shown = tell("inspect", "photos", "--encoder", run, "--labels", "photos", "--out", "seen.csv")
+    assert "96 images through runs/photos-simclr-01" in shown
+    assert re.search(r"Labels: \d+ of 96 are likely wrong", shown)
+    rows = list(csv.DictReader((place / "seen.csv").read_text().splitlines()))
+    assert {row["finding"] for row in rows} <= {
+        "wrong_label", "conflict", "copy", "near_copy", "alike", "outlier"
+    }  # fmt: skip
+    assert all((place / "photos" / row["path"]).is_file() for row in rows)
+    page = (place / "seen.html").read_text()
+    assert page.count("<li>") >= len(rows)
+    monkeypatch.chdir(place)
+    assert main(["inspect", "photos", "--encoder", run, "--out", "seen.txt"]) == 2
+    assert "ends in .csv" in capsys.readouterr().err
+    assert main(["inspect", "photos", "--encoder", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("nowhere does not exist.")
+
+
 def test_a_generator_writes(place, tell, text_folder):
     files = sorted(str(path) for path in text_folder.glob("*.txt"))[:40]
     shown = tell(

@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 
 from unlabeled.report import atlas, map_page
+from unlabeled.transfer import nearest_others as near_of
+from unlabeled.transfer.nearest_others import nearest_others
 
 HOSTILE = '</script><img src=x onerror="alerted=true">&amp;.png'
 
 
 def charted(features, pictures=(), texts=(), names=None):
-    near, cosines = atlas.neighbours(features, 3)
+    near, cosines = nearest_others(features, 3)
     return atlas.Atlas(
         np.arange(len(features)),
         names or [f"{i}.png" for i in range(len(features))],
@@ -40,8 +42,8 @@ def features():
 
 
 def test_neighbours_are_those_of_a_full_comparison(features, monkeypatch):
-    monkeypatch.setattr(atlas, "_ROWS", 7)
-    rows, found = atlas.neighbours(features, 5)
+    monkeypatch.setattr(near_of, "_ROWS", 7)
+    rows, found = nearest_others(features, 5)
     centred = features - features.mean(0)
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     cosines = unit @ unit.T

@@ -1,4 +1,4 @@
-"""The verb inspect: what data is there, what would be chosen for it, and what views show."""
+"""The verb inspect: what data is there, what would be chosen, what views and an encoder show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unlabeled.cli import checks, show
+from unlabeled.cli import checks, findings, show
 from unlabeled.cli.measure import LabelColumn, Labels
 from unlabeled.cli.train import Column, Kind, Method
 from unlabeled.errors import DataError, UsageError
@@ -29,19 +29,43 @@ def inspect(
     views: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw what a method sees (images).")
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Look through an encoder: copies, outliers, likely wrong labels."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="csv of what the encoder shows; a page beside it.")
+    ] = Path("inspected.csv"),
+    most: Annotated[
+        int, typer.Option(metavar="N", min=3, max=200_000, help="Samples the encoder looks at.")
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of draws and folds.")] = 0,
 ) -> None:
     """Count, measure and check data; propose a method.
 
     For images: how they will be read and why, the views of the method (--views), and with
-    labels whether an augmentation makes different classes alike.
+    labels whether an augmentation makes different classes alike. With --encoder for data of any
+    kind: copies, outliers and, with labels, those that are likely wrong.
     """
     paths, words = checks.separate(data)
     if len(paths) != 1:
         raise UsageError(f"inspect looks at one folder, file or data set; {len(paths)} were given.")
     path = paths[0]
+    if encoder is not None:
+        if views is not None:
+            raise UsageError("--views shows what a method sees: leave --encoder out.")
+        findings.through(
+            findings.Asked(path, encoder, kind, column, labels, label_column, out, most, seed)
+        )
+        return
     found = checks.source(path, kind, column).kind
     if found != "image" and (views or labels):
-        raise UsageError(f"--views and --labels are for images; {path} holds {found}.")
+        raise UsageError(
+            f"--views is for images, and --labels for images or with --encoder RUN; {path} holds "
+            f"{found}."
+        )
     if views is not None:
         checks.writable(views)
     from unlabeled.data.inspect import inspect as look

@@ -16,6 +16,7 @@ from unlabeled import rng
 from unlabeled.errors import DataError
 from unlabeled.report import grid, nearest
 from unlabeled.transfer.features import Readable, Reader, of_inputs, parts_of
+from unlabeled.transfer.nearest_others import nearest_others, unit
 
 MOST = 20_000
 NUM_NEAR = 8
@@ -88,7 +89,7 @@ def chart(
         reason = f" First: {bad[0][0]}: {bad[0][1]}" if bad else ""
         raise DataError(f"A map needs two samples that can be read.{reason}")
     indices, features = (np.concatenate(column) for column in zip(*parts, strict=True))
-    near, cosines = neighbours(features)
+    near, cosines = nearest_others(features, NUM_NEAR)
     return Atlas(
         indices, [source.name(int(i)) for i in indices], features,
         lay_out(features, seed), near, cosines, pictures, texts, bad,
@@ -116,26 +117,9 @@ def nearest_to(
         raise DataError(
             f"None of {len(bad):,} samples can be read. First: {bad[0][0]}: {bad[0][1]}"
         )
-    unit = _unit(np.concatenate([vector, *parts]))
-    top = (unit[1:] @ unit[0]).topk(min(count, len(names)))
+    directions = unit(np.concatenate([vector, *parts]))
+    top = (directions[1:] @ directions[0]).topk(min(count, len(names)))
     return top.indices.tolist(), top.values.tolist(), names, bad
-
-
-def neighbours(
-    features: NDArray[np.float32], count: int = NUM_NEAR
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return rows and cosines of the nearest others, (N, D) -> (N, K) each, K <= N - 1."""
-    unit = _unit(features)
-    count = min(count, len(unit) - 1)
-    rows, found = [], []
-    for start in range(0, len(unit), _ROWS):
-        cosines = unit[start : start + _ROWS] @ unit.T  # (b, N)
-        own = torch.arange(len(cosines))
-        cosines[own, start + own] = -2.0
-        top = cosines.topk(count, dim=1)
-        rows.append(top.indices)
-        found.append(top.values)
-    return torch.cat(rows).numpy(), torch.cat(found).numpy()
 
 
 def lay_out(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
@@ -149,20 +133,15 @@ def lay_out(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     some, rest = order[:MOST_LAID_OUT], order[MOST_LAID_OUT:]
     places = np.zeros((len(features), 2), np.float32)
     places[some] = nearest.plane(features[some], seed)
-    unit = _unit(features)
+    directions = unit(features)
     for part in np.array_split(rest, max(1, len(rest) // _ROWS)):
-        top = (unit[part] @ unit[some].T).topk(5, dim=1)  # (b, 5)
+        top = (directions[part] @ directions[some].T).topk(5, dim=1)  # (b, 5)
         weights = top.values.sub(top.values[:, -1:]).add(1e-3)
         weights /= weights.sum(1, keepdim=True)
         there = torch.from_numpy(places[some])[top.indices]  # (b, 5, 2)
         places[part] = (weights[..., None] * there).sum(1).numpy()
     low, high = places.min(0), places.max(0)
     return np.asarray((places - low) / np.maximum(high - low, 1e-9), np.float32)
-
-
-def _unit(features: NDArray[np.float32]) -> Tensor:
-    x = torch.from_numpy(features)
-    return torch.nn.functional.normalize(x - x.mean(0), dim=1)
 
 
 def thumbnails(cuts: Tensor, edge: int) -> list[bytes]:

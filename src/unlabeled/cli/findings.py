@@ -1,0 +1,188 @@
+"""What `inspect --encoder` shows: a table of findings, and a page with the samples."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unlabeled.cli import checks, show
+from unlabeled.errors import UsageError
+from unlabeled.kinds import KINDS
+
+if TYPE_CHECKING:
+    from unlabeled.data.find import Source
+    from unlabeled.data.labels import Labels
+    from unlabeled.report.sample_page import Section
+    from unlabeled.transfer.findings import Finding, Findings
+
+_SHOWN = 60
+"""Samples of each section on the page; the table holds all."""
+
+_NOTES = {
+    "wrong_label": "The probe never saw these samples, and believes in another class than the "
+    "label says. The least believed come first. Look before you change anything.",
+    "conflict": "The same content with two labels: at most one is right.",
+    "copy": "The bytes are equal.",
+    "near_copy": "Near by their looks: a perceptual hash and thumbnail of images, band movements "
+    "of recordings, shared phrases of texts.",
+    "alike": "Much nearer than the nearest neighbour usually is, to the encoder alone; cuts and "
+    "turns of one picture are found here, but also what the encoder cannot tell apart.",
+    "outlier": "Far from their ten nearest, against how far that usually is.",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked, as for the verb."""
+
+    path: str
+    encoder: str
+    kind: str | None
+    column: str | None
+    labels: str | None
+    label_column: str | None
+    out: Path
+    most: int
+    seed: int
+
+
+def through(asked: Asked) -> None:
+    """Look at data through an encoder, and say and write what is found.
+
+    Raises:
+        UsageError: with the sentence to print.
+    """
+    checks.writable(asked.out)
+    if asked.out.suffix.lower() != ".csv":
+        raise UsageError(f"--out {asked.out} is a table: name a file that ends in .csv.")
+    reader, kind = _encoder(asked)
+    source = checks.source(asked.path, asked.kind or kind, asked.column)
+    if source.kind != kind:
+        raise UsageError(f"{asked.encoder} reads {kind}, but {asked.path} holds {source.kind}.")
+    known: Labels | None = None
+    if asked.labels is not None or asked.label_column is not None:
+        from unlabeled.data.labels import read_labelled
+        from unlabeled.transfer.wrong_labels import check
+
+        check()
+        source, known = read_labelled(
+            asked.labels, source, table=asked.path, column=asked.column,
+            label_column=asked.label_column,
+        )  # fmt: skip
+    from unlabeled.transfer.findings import examine
+
+    found = examine(reader, source, known, asked.most, asked.seed)
+    _write(found, asked.out)
+    page = _page(reader, found, asked)
+    _say(found, asked, page)
+
+
+def _encoder(asked: Asked) -> tuple[Any, str]:
+    """Open a run's encoder or a saved one; return it and the kind of data that it reads."""
+    folder = checks.existing(asked.encoder)
+    if not (folder / "unlabeled.json").is_file():
+        folder = checks.run(asked.encoder)
+    from unlabeled.api import Encoder
+
+    encoder = Encoder.from_pretrained(folder)
+    return encoder, encoder.kind
+
+
+def _write(found: Findings, out: Path) -> None:
+    """Write the table, whole or not at all."""
+    draft = out.with_name(f".{out.name}.part")
+    with draft.open("w", newline="", encoding="utf-8", errors="replace") as file:
+        table = csv.writer(file)
+        table.writerow(("path", "finding", "score", "like", "label", "likely"))
+        for one in found.found:
+            like = "" if one.like is None else found.name(one.like)
+            table.writerow(
+                (found.name(one.row), one.what, f"{one.score:.4f}", like, found.labels[one.row],
+                 one.likely)
+            )  # fmt: skip
+    draft.replace(out)
+
+
+def _page(reader: Any, found: Findings, asked: Asked) -> Path:
+    from unlabeled.report import sample_page
+    from unlabeled.transfer.findings import WHAT
+
+    sections: list[Section] = []
+    for what, title in WHAT.items():
+        part = found.of(what)
+        rows, captions = _pictured(found, part[:_SHOWN])
+        if rows:
+            more = f" The first {_SHOWN:,} of {len(part):,}." if len(part) > _SHOWN else ""
+            shown = sample_page.shown(
+                reader, found.source, [int(found.indices[row]) for row in rows], captions
+            )
+            sections.append(sample_page.Section(title, _NOTES[what] + more, shown))
+    lead = f"{len(found.indices):,} samples of {Path(asked.path).name} through {asked.encoder}."
+    page = asked.out.with_suffix(".html")
+    return sample_page.page("What the encoder shows", lead, sections, page)
+
+
+def _pictured(found: Findings, part: list[Finding]) -> tuple[list[int], list[str]]:
+    """Return rows to be shown and what is said of each; the other one stands beside its like."""
+    rows, captions = [], []
+    for one in part:
+        label = found.labels[one.row]
+        if one.what == "wrong_label":
+            said = f"labelled {label}, likely {one.likely} (label {1 - one.score:.2f})"
+        elif one.what == "outlier":
+            said = f"{one.score:.1f} times as far as usual"
+        else:
+            said = f"labelled {label}" if label else "this one"
+        rows.append(one.row)
+        captions.append(said)
+        if one.like is not None:
+            theirs = found.labels[one.like]
+            rows.append(one.like)
+            captions.append(f"and {found.name(one.row)}" + (f", labelled {theirs}" * bool(theirs)))
+    return rows, captions
+
+
+def _say(found: Findings, asked: Asked, page: Path) -> None:
+    noun = KINDS[found.source.kind].plural
+    show.say(f"{asked.path}: {len(found.indices):,} {noun} through {asked.encoder}")
+    counts = {what: len(found.of(what)) for what in ("copy", "near_copy", "alike", "outlier")}
+    show.say(
+        f"Twice: {counts['copy']:,} copies, {counts['near_copy']:,} near-copies by their looks, "
+        f"{counts['alike']:,} more that are the same to the encoder"
+    )
+    show.say(f"Outliers: {counts['outlier']:,}")
+    if found.wrong is not None:
+        _say_labels(found)
+    for note in found.notes:
+        show.say(note)
+    show.say(f"Table  {asked.out}")
+    show.say(f"Page   {page}")
+    show.next_commands(
+        [
+            (f"python -m webbrowser {page}", "look at them"),
+            (f"unlabeled map {asked.encoder} {asked.path}", "all samples as a map"),
+            (f"unlabeled suggest {asked.encoder}", "which samples to label next"),
+        ]
+    )
+
+
+def _say_labels(found: Findings) -> None:
+    wrong = found.wrong
+    assert wrong is not None
+    judged = sum(1 for label in found.labels if label)
+    show.say(
+        f"Labels: {len(wrong.rows):,} of {judged:,} are likely wrong, "
+        f"{len(found.of('conflict')):,} contradict a copy. A probe that did not see the sample "
+        f"agrees with {wrong.accuracy:.1%} of labels."
+    )
+    show.say(
+        f"Check: of 5 % of labels that were made wrong on purpose {wrong.recall:.0%} were found; "
+        f"as many drawn at random hold {wrong.flagged:.0%}. People's mistakes are harder to find "
+        "than random ones."
+    )
+    if wrong.accuracy < 0.6:
+        show.say(
+            "The probe itself is wrong about many samples, so most of what it doubts may be right."
+        )
