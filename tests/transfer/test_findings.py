@@ -73,7 +73,7 @@ def test_planted_wrong_labels_are_found_and_few_right_ones(digits, reader):
 
 
 def test_copies_and_strangers_are_found_without_labels(digits, reader):
-    source, y = digits
+    source, _y = digits
     found = examine(reader, source)
     assert found.wrong is None
     assert [(found.name(c.row), found.name(c.like)) for c in found.of("copy")] == [
@@ -125,7 +125,7 @@ def test_thresholds_are_those_of_cleanlab(digits, reader):
 
 
 def test_labels_that_cannot_be_judged_are_told(digits, reader):
-    source, y = digits
+    source, _y = digits
     few = examine(reader, source, Labels(np.arange(6), np.array([0, 1, 0, 1, 0, 1]), ["a", "b"]))
     assert few.wrong is None
     assert any("two classes of 5 labels" in note for note in few.notes)

@@ -12,7 +12,6 @@ from unlabeled.errors import UsageError
 from unlabeled.kinds import KINDS
 
 if TYPE_CHECKING:
-    from unlabeled.data.find import Source
     from unlabeled.data.labels import Labels
     from unlabeled.report.sample_page import Section
     from unlabeled.transfer.findings import Finding, Findings
