@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from unlabeled.cli import checks, show
 from unlabeled.errors import UsageError
@@ -15,6 +17,20 @@ if TYPE_CHECKING:
     from unlabeled.data.labels import Labels
     from unlabeled.report.sample_page import Section
     from unlabeled.transfer.findings import Finding, Findings
+
+Through = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN", help="Look through an encoder: copies, outliers, likely wrong labels."
+    ),
+]
+Out = Annotated[
+    Path, typer.Option(metavar="FILE", help="csv of what the encoder shows; a page beside it.")
+]
+Most = Annotated[
+    int, typer.Option(metavar="N", min=3, max=200_000, help="Samples the encoder looks at.")
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of draws and folds.")]
 
 _SHOWN = 60
 """Samples of each section on the page; the table holds all."""

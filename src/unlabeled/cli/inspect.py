@@ -29,19 +29,10 @@ def inspect(
     views: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw what a method sees (images).")
     ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN", help="Look through an encoder: copies, outliers, likely wrong labels."
-        ),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", help="csv of what the encoder shows; a page beside it.")
-    ] = Path("inspected.csv"),
-    most: Annotated[
-        int, typer.Option(metavar="N", min=3, max=200_000, help="Samples the encoder looks at.")
-    ] = 20_000,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of draws and folds.")] = 0,
+    encoder: findings.Through = None,
+    out: findings.Out = Path("inspected.csv"),
+    most: findings.Most = 20_000,
+    seed: findings.Seed = 0,
 ) -> None:
     """Count, measure and check data; propose a method.
 
