@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from unlabeled import duration
-from unlabeled.cli import checks, language, show
+from unlabeled.cli import checks, language, show, signals
 from unlabeled.errors import UsageError
 
 Labels = Annotated[
@@ -39,7 +39,8 @@ Task = Annotated[
     str | None,
     typer.Option(
         metavar="TASK",
-        help="Labels are single, multi, regression, ordinal, tagging, transcript or action; found.",
+        help="Labels are single, multi, regression, ordinal, tagging, transcript or action; found. "
+        "forecast foretells logs, anomaly scores what is unusual.",
     ),
 ]
 
@@ -125,22 +126,35 @@ Stride = Annotated[
 
 Test = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="Labels to score on, if they are in another file."),
+    typer.Option(metavar="FILE", help="Labels to score on, in another file; logs to forecast."),
 ]
+
+Horizons = Annotated[
+    str | None,
+    typer.Option(metavar="STEPS", help="Steps ahead that are forecast, such as 1,8,32."),
+]
+
+Normal = Annotated[
+    str | None, typer.Option(metavar="CLASS", help="The class that is no anomaly; guessed.")
+]
+
+Counts = Annotated[
+    str | None, typer.Option(metavar="COUNTS", help="Labels per class, such as 1,5,10,50.")
+]
+
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the draws.")]
 
 
 def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run.")],
     labels: Labels = None,
     test: Test = None,
-    counts: Annotated[
-        str | None, typer.Option(metavar="COUNTS", help="Labels per class, such as 1,5,10,50.")
-    ] = None,
+    counts: Counts = None,
     draws: Draws = 5,
     quick: Quick = False,
     label_column: LabelColumn = None,
     time: Time = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the split and the draws.")] = 0,
+    seed: Seed = 0,
     against: Against = None,
     task: Task = None,
     arms: Arms = None,
@@ -154,6 +168,8 @@ def evaluate(
     retrieval: Retrieval = None,
     context: Context = None,
     stride: Stride = None,
+    horizons: Horizons = None,
+    normal: Normal = None,
 ) -> None:
     """Say with a few labels whether it helped.
 
@@ -162,6 +178,10 @@ def evaluate(
     judged without labels where none are found: bits per byte, perplexity, memorisation.
     """
     folder = checks.run(run)
+    if signals.wanted(task, horizons, normal):
+        given = signals.Given(labels, test, label_column, horizons, normal)
+        signals.judge(str(task), folder, given, transductive, quick, seed)
+        return
     asked = language.Asked(text, pairs, retrieval, context, stride, seed)
     if language.wanted(folder, labels, label_column, masks, asked):
         language.judge(run, folder, asked)

@@ -30,6 +30,8 @@ class Folder:
         results: evaluate/results.json, or None before an evaluation.
         weights: encoder/config.json.
         text: evaluate/text.json: what was measured of text without labels.
+        forecast: evaluate/forecast.json: how well features foretell logs.
+        anomaly: evaluate/anomaly.json: how well features tell what is odd.
         damage: sentences about files that could not be read whole.
     """
 
@@ -43,6 +45,8 @@ class Folder:
     results: dict[str, Any] | None = None
     weights: dict[str, Any] = field(default_factory=dict)
     text: dict[str, Any] = field(default_factory=dict)
+    forecast: dict[str, Any] = field(default_factory=dict)
+    anomaly: dict[str, Any] = field(default_factory=dict)
     damage: tuple[str, ...] = ()
 
     @property
@@ -166,6 +170,8 @@ def read(path: Path) -> Folder:
         results=_tree(path / "evaluate" / "results.json", damage),
         weights=_tree(path / "encoder" / "config.json", damage) or {},
         text=_tree(path / "evaluate" / "text.json", damage) or {},
+        forecast=_tree(path / "evaluate" / "forecast.json", damage) or {},
+        anomaly=_tree(path / "evaluate" / "anomaly.json", damage) or {},
         damage=tuple(damage),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from unlabeled.report import curves, text_figures
+from unlabeled.report import curves, signal_figures, text_figures
 from unlabeled.report.chart import Chart
 from unlabeled.report.folder import Folder
 from unlabeled.report.svg import draw
@@ -174,7 +174,7 @@ def training(folder: Folder) -> dict[str, Any]:
         "figures": [figure(chart) for chart in curves.training(folder)],
         "table": sampled(folder.metrics, keys),
         "baselines": pairs(folder.info.get("baselines")),
-        "text": text_figures.blocks(folder),
+        "text": [*text_figures.blocks(folder), *signal_figures.blocks(folder)],
         "diagnosis": diagnose(folder.path),
     }
 
