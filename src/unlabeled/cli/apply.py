@@ -12,7 +12,7 @@ from unlabeled.cli.measure import LabelColumn, Labels, Task, Windows
 from unlabeled.cli.train import Column, Kind
 from unlabeled.errors import UsageError
 
-FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
+FORMATS = ("hf", "timm", "onnx", "sentence-transformers", "gguf")
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run.")]
 Whiten = Annotated[

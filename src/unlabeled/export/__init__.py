@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
     from unlabeled.export.real import Reference
     from unlabeled.runs import Run
 
-FORMATS = ("hf", "timm", "onnx", "sentence-transformers")
+FORMATS = ("hf", "timm", "onnx", "sentence-transformers", "gguf")
 _HOLDS = {
     "hf": ("image", "text", "audio", "series", "video"),
     "timm": ("image", "audio"),
     "onnx": ("image", "text"),
     "sentence-transformers": ("text",),
+    "gguf": ("text",),
 }
 """Kinds of data whose encoders a format can hold."""
 
@@ -71,7 +73,7 @@ def export(
 
     Raises:
         UsageError: the format does not exist or does not fit, or `out` is taken.
-        MissingExtraError: ONNX is not installed.
+        MissingExtraError: ONNX or gguf is not installed.
         DataError: the reloaded export differs from the original by more than `LIMIT`.
     """
     _fits(run, to, part)
@@ -82,6 +84,11 @@ def export(
         from unlabeled.export import onnx
 
         onnx.require()
+    if to == "gguf":
+        from unlabeled.export import gguf
+
+        gguf.require()
+        gguf.check(run)
     name = to if part == "encoder" else f"{to}-classifier"
     target = out or run.folder / "exported" / name
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -109,10 +116,11 @@ def _fits(run: Run, to: str, part: str) -> None:
         )
     kind = run.config.data.kind
     fits = [f for f in FORMATS if kind in _HOLDS[f]]
-    if to not in fits or (to == "sentence-transformers" and part == "finetune"):
-        fitting = [f for f in fits if (part, f) != ("finetune", to)]
-        what = "a classifier" if to in fits else f"an encoder of {kind}"
-        raise UsageError(f"{to} cannot hold {what}. Possible: {', '.join(fitting)}.")
+    if part == "finetune":
+        fits = [f for f in fits if f not in ("sentence-transformers", "gguf")]
+    if to not in fits:
+        what = "a classifier" if kind in _HOLDS[to] else f"an encoder of {kind}"
+        raise UsageError(f"{to} cannot hold {what}. Possible: {', '.join(fits)}.")
     if (kinds.rows(kind) or kind == "video") and part == "finetune":
         raise UsageError(
             f"A classifier of {kinds.KINDS[kind].plural} stays in RUN/finetune, where `unlabeled "
@@ -141,17 +149,20 @@ def _refuse_other_features(run: Run, to: str) -> None:
 def _write_and_compare(
     run: Run, to: str, part: str, draft: Path, target: Path, whiten: bool
 ) -> ExportResult:
-    from unlabeled.export import card, code, onnx, real, reload, sentence
+    from unlabeled.export import card, code, gguf, onnx, real, reload, sentence
 
     readers: dict[str, Callable[[Path, Reference], NDArray[np.float32]]] = {
         "hf": reload.with_transformers,
         "timm": reload.with_timm,
         "onnx": reload.with_onnxruntime,
         "sentence-transformers": reload.with_sentence_transformers,
+        "gguf": partial(gguf.read_back, run),
     }
     with reload.quiet():
-        given = real.reference(run, _original(run, part))
-        if to == "onnx":
+        given = gguf.reference(run) if to == "gguf" else real.reference(run, _original(run, part))
+        if to == "gguf":
+            gguf.write(run, draft)
+        elif to == "onnx":
             with tempfile.TemporaryDirectory() as folder:
                 library = _library_folder(run, part, Path(folder) / "library")
                 onnx.write(library, draft, given)
@@ -237,4 +248,5 @@ def _reader_name(to: str) -> str:
 
         there = importlib.util.find_spec("sentence_transformers") is not None
         return "sentence_transformers" if there else "transformers and its modules.json"
-    return {"hf": "transformers", "timm": "timm", "onnx": "onnxruntime"}[to]
+    names = {"hf": "transformers", "timm": "timm", "onnx": "onnxruntime", "gguf": "transformers"}
+    return names[to]

@@ -12,6 +12,7 @@ LIBRARIES = {
     "timm": "timm",
     "onnx": "onnx",
     "sentence-transformers": "sentence-transformers",
+    "gguf": "gguf",
 }
 _MANY = 1000
 
@@ -32,22 +33,22 @@ def card(folder: Path, to: str, usage: str, info: Mapping[str, Any], part: str =
     front = [f"library_name: {LIBRARIES[to]}", f"pipeline_tag: {task}", "tags:"]
     tags = dict.fromkeys(["self-supervised", method, kind, task])
     results = _json(folder / "evaluate" / "results.json")
-    what = (
+    what = "A generator" if to == "gguf" else "An encoder"
+    said = (
         f"A classifier of {kind}: an encoder that was pre-trained with `{method}` on unlabelled "
         f"data, then fine-tuned on {classes.get('train', 'some')} labelled samples."
         if classes
-        else f"An encoder of {kind}, pre-trained with `{method}` on unlabelled data. "
-        "No label was used."
+        else f"{what} of {kind}, pre-trained with `{method}` on unlabelled data. No label was used."
     )
     parts = [
         "\n".join(["---", *front, *(f"- {tag}" for tag in tags), "---", ""]),
-        f"# {folder.name}\n\n{what}\n",
+        f"# {folder.name}\n\n{said}\n",
         _verdict(info, results),
         f"## Use\n\n```python\n{usage}\n```\n",
         _classes(classes),
         _curve(results),
         _training(info),
-        _limits(info, results, bool(classes)),
+        _limits(info, results, bool(classes) or to == "gguf"),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -56,8 +57,8 @@ def _task(to: str, kind: str, classifier: bool) -> str:
     """Return the hub's name of what the model does."""
     if classifier:
         return f"{kind}-classification"
-    if to == "sentence-transformers":
-        return "sentence-similarity"
+    if to in ("sentence-transformers", "gguf"):
+        return {"gguf": "text-generation"}.get(to, "sentence-similarity")
     return "image-feature-extraction" if kind == "image" else "feature-extraction"
 
 

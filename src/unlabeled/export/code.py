@@ -35,7 +35,7 @@ def usage(to: str, part: str, config: RunConfig, path: Path) -> str:
         return _clips(config.modality, path)
     if isinstance(config.modality, AudioConfig):
         return sounds.usage(config.modality.form, to, path)
-    return _code(to, part, config, path) + _longer(config)
+    return _code(to, part, config, path) + ("" if to == "gguf" else _longer(config))
 
 
 def _clips(video: VideoConfig, path: Path) -> str:
@@ -69,6 +69,14 @@ def _code(to: str, part: str, config: RunConfig, path: Path) -> str:
         )
     if to == "onnx":
         return _onnx(config, path)
+    if to == "gguf":
+        return (
+            f'# llama.cpp: llama-completion -m {path}/model.gguf -p "some text"\n'
+            "from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer\n"
+            f'how = {{"gguf_file": "model.gguf", "config": AutoConfig.from_pretrained("{path}")}}\n'
+            f'model = AutoModelForCausalLM.from_pretrained("{path}", **how).eval()\n'
+            f'reader = AutoTokenizer.from_pretrained("{path}", gguf_file="model.gguf")'
+        )
     if to == "sentence-transformers":
         return (
             "from sentence_transformers import SentenceTransformer\n"

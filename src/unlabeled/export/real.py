@@ -52,17 +52,17 @@ def reference(run: Run, model: Any, count: int = COUNT) -> Reference:
         model: takes what the modality makes, in eval mode: an encoder or a classifier.
         count: how many samples, >= 1.
     """
-    payloads = _payloads(run, count)
+    items = payloads(run, count)
     modality: Any = run.modality()
     if strings(modality.name):
-        texts = tuple(str(payload) for payload in payloads)
+        texts = tuple(str(payload) for payload in items)
         length = int(run.config.modality.length)  # type: ignore[union-attr]
         ids = modality.encode_documents(texts, length)
         return Reference(None, texts, _run(model, ids), length)
     if modality.name == "audio":
-        given, waves = sounds.heard(modality, payloads)
+        given, waves = sounds.heard(modality, items)
         return Reference(None, (), _run(model, given), sounds=tuple(waves))
-    raws = [modality.read(payload) for payload in payloads]
+    raws = [modality.read(payload) for payload in items]
     rng = np.random.default_rng(0)
     cuts = torch.stack([modality.cut(raw, PLAIN, rng) for raw in raws], dim=1)  # (1, B, ...)
     pixels = modality.distort(cuts, PLAIN, torch.zeros(len(raws), dtype=torch.int64))[0]
@@ -76,8 +76,12 @@ def _run(model: Any, batch: Tensor) -> NDArray[np.float32]:
         return model(batch).float().numpy()  # type: ignore[no-any-return]
 
 
-def _payloads(run: Run, count: int) -> list[Any]:
-    """Return the first readable samples, spread over the data."""
+def payloads(run: Run, count: int) -> list[Any]:
+    """Return the first readable samples, spread over the data.
+
+    Raises:
+        DataError: none can be read.
+    """
     source, modality = run.source(), run.modality()
     step = max(1, len(source) // count)
     found: list[Any] = []
