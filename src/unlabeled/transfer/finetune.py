@@ -20,7 +20,7 @@ from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.kinds import strings
 from unlabeled.nn import packing
-from unlabeled.transfer import headed, leaks, splits
+from unlabeled.transfer import headed, leaks, parted, splits
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.readings import Frozen, Trained
@@ -101,13 +101,14 @@ def finetune(
     from unlabeled.transfer.roster import FIRST_LAYER, search_of
 
     material = _material(run, labels, label_column, seed)
-    frozen = Frozen.of_encoder(material, run.encoder)
+    frozen = Frozen.of_encoder(material, lambda: parted.as_read(run.encoder()))
     classes = material.classes
 
     def start(rows: NDArray[np.int64], draw: int) -> nn.Module:
         encoder = run.encoder()
         if strings(run.config.data.kind):
             return _for_text(encoder, run.modality(), classes, seed)
+        encoder = parted.as_read(encoder)
         model = Classifier(encoder, encoder.dim, len(classes))
         model.start_from(frozen.fitted(rows, draw), frozen.scaler)
         return model

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from unlabeled import encoders
 from unlabeled.tensors import check_file
+from unlabeled.transfer import parted
 from unlabeled.transfer.training import Classifier
 
 HEAD = "head.safetensors"
@@ -26,7 +27,9 @@ def load(folder: Path) -> Classifier:
     """Open what `save` wrote."""
     check_file(folder / HEAD)
     state = load_file(folder / HEAD)
-    encoder = encoders.load(folder)
+    encoder: Any = encoders.load(folder)
+    if state["weight"].shape[1] != encoder.dim:
+        encoder = parted.as_read(encoder)
     model = Classifier(encoder, encoder.dim, len(state["bias"]))
     with torch.no_grad():
         model.head.load_state_dict(state)

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from unlabeled.device import autocast, device, keep_memory
 from unlabeled.nn import parts
 from unlabeled.transfer.baselines import Plain
-from unlabeled.transfer.features import Inputs, best_precision
+from unlabeled.transfer.features import of_inputs
 from unlabeled.transfer.hidden import real_tokens
 
 if TYPE_CHECKING:
@@ -32,28 +31,38 @@ NUM_PARTS = 8
 _BELIEVED = 10.0
 """Recordings of a speaker whose mean is believed by half."""
 
-_BLOCK = 256
-
 
 def in_time(encoder: nn.Module) -> bool:
     """Return whether an encoder's tokens follow one another in time."""
     return hasattr(encoder, "heard")
 
 
-def in_parts(encoder: Any, inputs: Inputs) -> NDArray[np.float32]:
-    """Return the mean token of each part of each sample, (N, K D)."""
-    keep_memory()
-    where = device()
-    encoder.to(where).eval()
-    found = []
-    with torch.inference_mode(), autocast(best_precision(), where):
-        for start in range(0, len(inputs), _BLOCK):
-            x = inputs.plain(slice(start, start + _BLOCK)).to(where)
-            tokens = encoder.tokens(x)
-            lengths = real_tokens(encoder, x, tokens).sum(1)
-            found.append(parts.means(tokens.float(), lengths, NUM_PARTS).cpu().numpy())
-    rows: NDArray[np.float32] = np.concatenate(found)
-    return rows
+class Parted(nn.Module):
+    """An encoder whose feature is the mean token of each part of time, (B, K D).
+
+    Args:
+        encoder: of recordings, with tokens that follow one another in time.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dim = NUM_PARTS * int(encoder.dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the means of the parts, one after another."""
+        tokens = self.encoder.tokens(x)
+        lengths = real_tokens(self.encoder, x, tokens).sum(1)
+        return parts.means(tokens, lengths, NUM_PARTS)
+
+    def save(self, folder: Path) -> None:
+        """Write the encoder in its library's own format."""
+        self.encoder.save(folder)
+
+
+def as_read(encoder: Any) -> Any:
+    """Return an encoder as classifiers read it: recordings in parts, all else as it is."""
+    return Parted(encoder) if encoder.modality == "audio" and in_time(encoder) else encoder
 
 
 def centred(
@@ -99,8 +108,8 @@ def for_audio(
     """
 
     def of(make: Callable[[], nn.Module]) -> Plain:
-        encoder = make()
-        return Plain(in_parts(encoder, material.train), in_parts(encoder, material.test), True)
+        encoder = Parted(make())
+        return Plain(of_inputs(encoder, material.train), of_inputs(encoder, material.test), True)
 
     found = {name: partial(of, make) for name, make in encoders.items()} | dict(plain)
     if material.group is None or material.group_train is None:

@@ -86,17 +86,18 @@ def readings(
         found["layers"] = LayersProbe(material, run.encoder)
         found["attentive"] = AttentiveProbe(material, run.encoder)
     frozen = {"probe": ours, "untrained": fresh, **plain, **in_parts}
+    begun = in_parts.get("parts", ours)  # recordings are trained as they are read best
     num_classes = 1 if material.task == "regression" else len(material.classes)
 
     def start_trained(rows: NDArray[np.int64], draw: int) -> Classifier:
-        encoder = run.encoder()
+        encoder = parted.as_read(run.encoder())
         model = Classifier(encoder, encoder.dim, num_classes)
         if material.task == "single":
-            model.start_from(ours.fitted(rows, draw), ours.scaler)
+            model.start_from(begun.fitted(rows, draw), begun.scaler)
         return model
 
     def start_fresh(rows: NDArray[np.int64], draw: int) -> Classifier:
-        encoder = run.untrained(seed + draw)
+        encoder = parted.as_read(run.untrained(seed + draw))
         return Classifier(encoder, encoder.dim, num_classes)
 
     tuned = {"lowest": FIRST_LAYER, "frozen_statistics": True}
