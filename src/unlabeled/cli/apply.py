@@ -30,6 +30,14 @@ def finetune(
         int, typer.Option(metavar="N", min=0, help="Of the split and of training.")
     ] = 0,
     task: Task = None,
+    reading: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Recordings, with no weights moved: parts_apart, parts_joined or parts_spread of "
+            "docs/sound.md, which take all of a speaker together.",
+        ),
+    ] = None,
 ) -> None:
     """Train a classifier, a tagger of words, a transcriber or a robot's policy from a few labels.
 
@@ -37,6 +45,9 @@ def finetune(
     """
     checks.learnt(task)
     folder = checks.run(run)
+    if reading is not None:
+        _learn_lots(run, folder, labels, label_column, reading, seed)
+        return
     if task == "action":
         _clone(run, folder, labels, quick, seed)
         return
@@ -114,6 +125,33 @@ def _clone(run: str, folder: Path, labels: str | None, quick: bool, seed: int) -
     )
 
 
+def _learn_lots(
+    run: str, folder: Path, labels: str | None, label_column: str | None, reading: str, seed: int
+) -> None:
+    """Make a classifier that reads recordings together, and say how good it is."""
+    from unlabeled.export.reload import quiet
+    from unlabeled.runs import Run
+    from unlabeled.transfer import lots
+
+    lots.check(reading)
+    labels = checks.labels(labels, folder, label_column)
+    with quiet():
+        found = lots.learn(Run.open(folder), labels, reading, label_column=label_column, seed=seed)
+    show.say(
+        f"accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} on {found.validation} "
+        "samples set aside; the classifier that is kept learned from these too"
+    )
+    show.say("It reads all recordings of a speaker together: a column tells who, or all are one.")
+    show.say(f"Classifier  {found.folder}")
+    show.next_commands(
+        [
+            (f"unlabeled predict {run} DATA", "label new recordings"),
+            (f"unlabeled export {run} --to hf", "the encoder alone"),
+            (f"unlabeled report {run}", "one page of everything"),
+        ]
+    )
+
+
 def _learn_transcripts(
     run: str, folder: Path, labels: str | None, label_column: str | None, quick: bool, seed: int
 ) -> None:
@@ -167,6 +205,8 @@ def predict(
         count = write.transcripts(folder, source, out)
     elif task == "action":
         count = write.actions(folder, source, out)
+    elif task == "lot":
+        count = write.lots(folder, source, data, out)
     else:
         from unlabeled.api import Classifier
 
@@ -216,6 +256,14 @@ def embed(
     ] = False,
     windows: Windows = None,
     whiten: Whiten = False,
+    reading: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Recordings: parts, the mean of each eighth; parts_apart, without what a "
+            "speaker's recordings share.",
+        ),
+    ] = None,
 ) -> None:
     """Write features to parquet: name, embedding.
 
@@ -224,6 +272,7 @@ def embed(
     if whiten and dense:
         raise UsageError("--whiten is for features of documents: leave --dense out.")
     folder = checks.run(run)
+    checks.parts(reading, folder)
     source = checks.source(data, kind or checks.kind_of(folder), column)
     checks.writable(out)
     from unlabeled.api import Encoder
@@ -232,6 +281,8 @@ def embed(
     encoder = Encoder.from_pretrained(folder, windows)
     if dense:
         count = write.maps(encoder, source, out)
+    elif reading is not None:
+        count = write.parts(encoder, source, data if reading == "parts_apart" else None, out)
     else:
         count = write.embeddings(encoder, source, out, whiten)
     show.say(f"{count.good:,} embeddings in {out}{count.words()}")

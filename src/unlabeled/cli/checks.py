@@ -337,6 +337,19 @@ def learnt(task: str | None) -> None:
     check_task(task, ("single", "tagging", "transcript", "action"))
 
 
+def parts(reading: str | None, folder: Path) -> None:
+    """Refuse readings in parts that do not exist, or that are asked of no recordings.
+
+    Raises:
+        UsageError: with what would do.
+    """
+    if reading is None:
+        return
+    choice(reading, ("parts", "parts_apart"), "reading of features")
+    if kind_of(folder) != "audio":
+        raise UsageError(f"--reading is for recordings; {folder} is of {kind_of(folder)}.")
+
+
 def weights(given: Sequence[str]) -> None:
     """Check that public weights can be found, before anything heavy is loaded.
 

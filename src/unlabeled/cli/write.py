@@ -70,6 +70,50 @@ def embeddings(encoder: Encoder, source: Source, out: Path, whiten: bool = False
     return _finish(draft, out, count)
 
 
+def parts(encoder: Encoder, source: Source, place: str | None, out: Path) -> Count:
+    """Write what `embeddings` does, the mean of each eighth of a recording one after another.
+
+    Args:
+        encoder: of recordings.
+        source: the recordings.
+        place: where they were found, to take away what the recordings of a speaker share; None
+            leaves it.
+        out: the file.
+
+    Raises:
+        DataError: no sample can be read.
+        UsageError: the encoder's tokens do not follow one another in time.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from unlabeled.transfer import parted
+
+    if not parted.in_time(encoder.network):
+        raise UsageError("An encoder of spectrograms has no tokens in time: leave --reading out.")
+    count = Count()
+    found = list(_outputs(parted.Parted(encoder.network), encoder, source, count))
+    names = [name for part, _ in found for name in part]
+    rows = np.concatenate([part for _, part in found]) if found else np.zeros((0, 1), np.float32)
+    if place is not None and names:
+        rows = parted.centred(rows, _speakers(source, place, names), rows.mean(0))
+    vector = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+    draft = out.with_name(f".{out.name}.part")
+    pq.write_table(pa.table([pa.array(names, pa.string()), vector], ["name", "embedding"]), draft)
+    return _finish(draft, out, count)
+
+
+def _speakers(source: Source, place: str, names: list[str]) -> NDArray[Any]:
+    """Return who speaks in each of the named samples; all are one where no table tells."""
+    from unlabeled.data.voices import groups_of
+
+    groups = groups_of(source, place)
+    if groups is None:
+        return np.full(len(names), "")
+    where = {source.name(i): i for i in range(len(source))}
+    return groups[[where[name] for name in names]]
+
+
 def maps(encoder: Encoder, source: Source, out: Path) -> Count:
     """Write a parquet file with the columns name, height, width and embedding.
 
@@ -120,11 +164,44 @@ def predictions(classifier: Classifier, source: Source, out: Path) -> Count:
         table = csv.writer(file)
         table.writerow(["path", "label", "score"])
         for names, logits in _outputs(classifier.model, classifier, source, count):
-            chances = _softmax(logits)
-            for name, row in zip(names, chances, strict=True):
-                best = int(row.argmax())
-                table.writerow([name, classifier.classes[best], f"{row[best]:.4f}"])
+            _label(table, classifier.classes, names, _softmax(logits))
     return _finish(draft, out, count)
+
+
+def lots(folder: Path, source: Source, place: str, out: Path) -> Count:
+    """Write what `predictions` does, of recordings that are read together, by speaker if known.
+
+    Raises:
+        DataError: no recording can be read.
+    """
+    from unlabeled.data.voices import groups_of
+    from unlabeled.runs import Run
+    from unlabeled.transfer.features import Inputs
+    from unlabeled.transfer.lots import load
+
+    reader = load(Run.open(folder))
+    inputs = Inputs(source, range(len(source)), reader.modality)
+    count = Count(len(inputs), inputs.bad)
+    draft = out.with_name(f".{out.name}.part")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "score"])
+        if len(inputs):
+            groups = groups_of(source, place)
+            who = None if groups is None else groups[inputs.indices]
+            _label(table, reader.classes, _names(source, inputs), reader.chances(inputs, who))
+    return _finish(draft, out, count)
+
+
+def _names(source: Source, inputs: Any) -> list[str]:
+    return [source.name(int(index)) for index in inputs.indices]
+
+
+def _label(table: Any, classes: list[str], names: list[str], chances: NDArray[np.float32]) -> None:
+    """Write a row of each sample: its name, its likeliest class and how likely that is."""
+    for name, row in zip(names, chances, strict=True):
+        best = int(row.argmax())
+        table.writerow([name, classes[best], f"{row[best]:.4f}"])
 
 
 def transcripts(folder: Path, source: Source, out: Path) -> Count:

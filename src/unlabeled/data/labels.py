@@ -29,7 +29,7 @@ _PATHS = (*_FILES, *kinds.ENCODED, "id")
 _LABELS = ("label", "labels", "class", "category", "target", "y")
 _SPLITS = ("split", "fold", "partition", "subset")
 _OWNERS = ("patient", "speaker", "subject", "video", "episode", "recording", "document", "doc")
-_GROUPS = (
+GROUPS = (
     "group", "groups", "patient", "speaker", "subject", "participant", "person", "session",
     "episode", *(f"{name}_id" for name in _OWNERS),
 )  # fmt: skip
@@ -126,7 +126,7 @@ def _read(
             return _from_folders(source, classes)
         words = log_labels.words(source, column)
         return _build(np.arange(len(words)), {"label": words}, classes, f"column '{column}'")
-    own = _own_tables(source, table)
+    own = own_tables(source, table)
     if labels is None or (table is not None and _same(labels, table)):
         if own:
             return _from_own(own, source, label_column, classes)
@@ -188,7 +188,7 @@ def _existing(path: Path) -> Path:
     )
 
 
-def _own_tables(source: Source, table: str | Path | None) -> list[Path]:
+def own_tables(source: Source, table: str | Path | None) -> list[Path]:
     """Return the tables that the samples themselves lie in, if they do."""
     path = None if table is None else Path(table).expanduser()
     if path is None or not path.exists():
@@ -240,7 +240,7 @@ def _columns(path: Path, label_column: str | None) -> dict[str, str]:
     """Return which column plays which part: label, and split and group where they exist."""
     columns = columns_of(path)
     parts = {"label": _label_column(path, columns, label_column)}
-    for part, names in (("split", _SPLITS), ("group", _GROUPS)):
+    for part, names in (("split", _SPLITS), ("group", GROUPS)):
         found = pick([name for name in columns if name != parts["label"]], names)
         if found is not None:
             parts[part] = found

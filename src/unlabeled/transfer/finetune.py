@@ -100,7 +100,7 @@ def finetune(
     """
     from unlabeled.transfer.roster import FIRST_LAYER, search_of
 
-    material = _material(run, labels, label_column, seed)
+    material = material_of(run, labels, label_column, seed)
     frozen = Frozen.of_encoder(material, lambda: parted.as_read(run.encoder()))
     classes = material.classes
 
@@ -131,10 +131,15 @@ def finetune(
     return found
 
 
-def _material(
+def material_of(
     run: Run, labels: str | Path | None, label_column: str | None, seed: int
 ) -> splits.Material:
-    """Return all labelled samples; a part of them is for validation, none for a test."""
+    """Return all labelled samples; a part of them is for validation, none for a test.
+
+    Raises:
+        UsageError: the labels are not one class a sample, or too few.
+        DataError: none of the samples can be read.
+    """
     data = run.config.data
     part = splits.Part(
         *read_labelled(
@@ -173,6 +178,7 @@ def _material(
         y[:1],
         None,
         part.labels.classes,
+        group_train=part.labels.group,
     )
 
 
@@ -268,6 +274,11 @@ def load(run: Run) -> tuple[nn.Module, list[str]]:
         raise UsageError(
             f"{run.folder} has no classifier yet. Make one with "
             f"`unlabeled finetune {run.folder} --labels FILE`."
+        )
+    if read_json(folder / CLASSES).get("task") == "lot":
+        raise UsageError(
+            f"The classifier in {folder} reads many recordings together. "
+            f"`unlabeled predict {run.folder} DATA` uses it."
         )
     if read_json(folder / CLASSES).get("task") in ("tagging", "transcript", "action"):
         raise UsageError(
