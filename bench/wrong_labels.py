@@ -4,7 +4,7 @@
 
 Of DATA's labels 5 % are made wrong, each by another class at random; what is named is compared
 with them, beside as many drawn at random and beside the same search on plain features (principal
-components of pixels). Then cuts and brighter copies of 2 % of the images are planted, and as many
+components of pixels). Then cuts and brighter copies of 2 % of the images are planted, and eight
 strangers. For images. Labels of the data themselves may be wrong, so precision is a lower bound.
 One to five minutes on one core.
 """
@@ -76,7 +76,7 @@ def brighter(image: Image.Image) -> Image.Image:
 def planted_twins(encoder: Encoder, source: Source, strangers: Source | None, seed: int) -> None:
     """Print what is found of cuts, brighter copies and strangers."""
     rng = np.random.default_rng(seed)
-    count = max(10, round(SHARE * len(source)))
+    count, few = max(10, round(SHARE * len(source))), 8
     chosen = rng.permutation(len(source))[: 2 * count]
     with tempfile.TemporaryDirectory() as folder:
         made: dict[str, str] = {}
@@ -88,7 +88,7 @@ def planted_twins(encoder: Encoder, source: Source, strangers: Source | None, se
             image = Image.open(io.BytesIO(source.payload(index)))
             change(image).save(Path(folder, f"x{number:05d}.png"))
             made[f"x{number:05d}.png"] = name
-        away = () if strangers is None else rng.permutation(len(strangers))[:count].tolist()
+        away = () if strangers is None else rng.permutation(len(strangers))[:few].tolist()
         for number, index in enumerate(away):
             Path(folder, f"z{number:05d}.png").write_bytes(strangers.payload(index))
             made[f"z{number:05d}.png"] = "stranger"

@@ -41,8 +41,13 @@ class DataConfig(Frozen):
         0.01, ge=0, le=1, description="share of unreadable samples above which a run fails"
     )
     deduplicate: bool = Field(True, description="drop exact duplicates before the split")
-    apart: bool = Field(True, description="near copies of held-out samples leave it (no text)")
-    exclude: str | None = Field(None, description="data not to train on, as a test set (no text)")
+    apart: bool = Field(True, description="near copies of held-out samples leave the pool")
+    exclude: str | None = Field(None, description="data not to train on, such as a test set")
+    group: str | None = Field(
+        None,
+        description="what stays on one side of the held-out split: a column of the table, such as "
+        "speaker, `folder`, or a table with the columns path and group",
+    )
     window: int | None = Field(
         None, ge=8, description="steps above which an episode is cut into several samples (series)"
     )

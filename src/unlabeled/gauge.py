@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.data.find import Source
-from unlabeled.data.split import digests_of, is_held_out
+from unlabeled.data.groups import groups_of
+from unlabeled.data.split import by_name, digests_of, is_held_out
 from unlabeled.errors import DataError, UsageError, nearest
 from unlabeled.look import Look
 from unlabeled.modalities.roles import channels
@@ -27,11 +28,18 @@ class Measured:
         names: of all columns of numbers.
         hashes: (N, 2) by which a split decides.
         values: N arrays (T, C) of all those columns.
+        places: (N,) which samples of the source they are of.
     """
 
     names: Sequence[str]
     hashes: NDArray[np.int64]
     values: Sequence[Values]
+    places: Sequence[int] = ()
+
+    def grouped(self, source: Source, path: str, group: str) -> Measured:
+        """Return the same where a split goes by the groups that a person names."""
+        names = groups_of(source, path, group)[np.asarray(self.places, np.int64)]
+        return replace(self, hashes=by_name(names, self.hashes))
 
     @property
     def observations(self) -> tuple[str, ...]:
@@ -107,7 +115,7 @@ def logs(source: Source, places: list[int]) -> Look:
     if not values:
         raise DataError(f"None of {len(places)} logs could be read. First: {reasons[0]}")
     lengths = [len(v) for v in values]
-    measured = Measured(names, digests_of(source, kept), values)
+    measured = Measured(names, digests_of(source, kept), values, kept)
     episodes = len(np.unique(getattr(source, "groups", np.arange(len(source)))))
     cut = "" if episodes == len(source) else f" cut from {episodes:,}"
     words = (

@@ -43,6 +43,9 @@ def plan(request: Request) -> Plan:
     chooser.tree["data"] = {**given, "path": _lasting(request.data), "kind": source.kind}
     if request.column is not None:
         chooser.tree["data"]["column"] = request.column
+    for name in ("exclude", "group"):
+        if os.path.exists(str(given.get(name, ""))):
+            chooser.tree["data"][name] = _lasting(str(given[name]))
     if given.get("mix"):
         mix = configs.DataConfig.model_validate(chooser.tree["data"]).mix
         chooser.tree["data"]["mix"] = {_lasting(path): share for path, share in mix.items()}

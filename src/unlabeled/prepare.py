@@ -12,7 +12,9 @@ from torch import Tensor
 
 from unlabeled import device
 from unlabeled.config import DataConfig, RunConfig, TextConfig
+from unlabeled.data.apart import Outside, apart
 from unlabeled.data.find import Source, find, of_config
+from unlabeled.data.groups import groups_of
 from unlabeled.data.loader import Samples, plain_batch
 from unlabeled.data.read import Pool
 from unlabeled.data.survey import Wanted
@@ -65,26 +67,26 @@ def _prepare(config: RunConfig, folder: Path) -> Prepared:
     source = of_config(config.data)
     before = read_json(folder / DATA)
     check_unchanged(source, before)
-    _check_exclusion(config)
     if isinstance(config.modality, TextConfig):
         return _prepare_text(config, folder, source, before)
     return _prepare_items(config, folder, source, before)
 
 
-def _check_exclusion(config: RunConfig) -> None:
-    """Refuse to train on what a person said to leave out.
+def _outside(config: RunConfig, source: Source) -> Outside:
+    """Return what must stay outside of the pool.
 
     Raises:
         ConfigError: `data.exclude` would not be heeded.
+        UsageError: the excluded data or the groups cannot be read.
     """
     data = config.data
-    if data.exclude is not None and isinstance(config.modality, TextConfig):
-        raise ConfigError(
-            f"data.exclude={data.exclude!r} cannot be heeded for text yet: keep those documents "
-            "out of the files that are trained on."
-        )
     if data.exclude is not None and not data.apart:
         raise ConfigError("data.exclude needs data.apart=true, which finds what is like it.")
+    excluded = None if data.exclude is None else find(data.exclude, data.kind)
+    if data.group is None:
+        return Outside(data.apart, excluded)
+    groups = groups_of(source, data.path, data.group)
+    return Outside(data.apart, excluded, groups, data.group)
 
 
 def _prepare_items(
@@ -121,18 +123,17 @@ def keep_examples(samples: Samples, modality: Modality) -> None:
 def _split(
     config: RunConfig, folder: Path, source: Source, before: dict[str, Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, Any]]:
-    from unlabeled.data.apart import apart
     from unlabeled.data.split import split
 
     place = folder / "data"
     if before and (place / "held_out.npy").exists():
         pool = np.load(place / "pool.npy", allow_pickle=False)
         return pool, np.load(place / "held_out.npy", allow_pickle=False), before
-    parts = split(source, config.data.held_out, config.data.deduplicate, config.loop.seed)
-    pool, near = parts.pool, {}
-    if config.data.apart:
-        pool, count, looked = apart(source, parts.pool, parts.held_out, config.data.exclude)
-        near = {"near_held_out": count, "looked_at": looked}
+    outside = _outside(config, source)
+    share, seed = config.data.held_out, config.loop.seed
+    parts = split(source, share, config.data.deduplicate, seed, outside.groups)
+    left = apart(source, parts.pool, parts.held_out, outside)
+    pool = left.pool
     place.mkdir(parents=True, exist_ok=True)
     np.save(place / "pool.npy", pool, allow_pickle=False)
     np.save(place / "held_out.npy", parts.held_out, allow_pickle=False)
@@ -144,7 +145,7 @@ def _split(
         "pool": len(pool),
         "held_out": len(parts.held_out),
         "duplicates": parts.duplicates,
-        **near,
+        **left.record(outside, parts.held_out),
     }
     write_json(folder / DATA, record)
     return pool, parts.held_out, record
@@ -165,6 +166,7 @@ def _prepare_text(
         config.data.bad_budget,
         _wanted(config.data),
         [(find(path, config.data.kind), share) for path, share in config.data.mix.items()],
+        _outside(config, source),
     )
     record = before or {
         "path": config.data.path,

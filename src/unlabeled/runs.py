@@ -149,11 +149,11 @@ class Run:
         return self._source
 
     def pool_indices(self) -> NDArray[np.int64]:
-        """Return the indices of samples that were pre-trained on (not of text)."""
+        """Return the indices of samples that were pre-trained on (not of older runs of text)."""
         return np.asarray(np.load(self.folder / "data" / "pool.npy", allow_pickle=False))
 
     def held_out_indices(self) -> NDArray[np.int64]:
-        """Return the indices of samples kept out of pre-training (not of text)."""
+        """Return the indices of samples kept out of pre-training (not of older runs of text)."""
         return np.asarray(np.load(self.folder / "data" / "held_out.npy", allow_pickle=False))
 
     def rows(self, part: str, which: str = "") -> TokenRows:

@@ -8,6 +8,7 @@ import numpy as np
 
 from unlabeled import config as configs
 from unlabeled.choices import Chooser, Request
+from unlabeled.data.find import find
 from unlabeled.look import Look
 from unlabeled.methods import catalogue, load
 
@@ -33,6 +34,9 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     ]  # fmt: skip
     data, loop = chooser.tree["data"], chooser.tree.get("loop", {})
     share = float(data.get("held_out", configs.DataConfig.model_fields["held_out"].default))
+    if data.get("group"):
+        source = find(data["path"], "series", data.get("column"), data.get("window"))
+        measured = measured.grouped(source, data["path"], data["group"])
     found = measured.over_pool(names, share, int(loop.get("seed", 0)))
     for part, values in found.items():
         rounded = [float(f"{value:.5g}") for value in np.asarray(values)]

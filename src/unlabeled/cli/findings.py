@@ -42,9 +42,10 @@ _NOTES = {
     "copy": "The bytes are equal.",
     "near_copy": "Near by their looks: a perceptual hash and thumbnail of images, band movements "
     "of recordings, shared phrases of texts.",
-    "alike": "Much nearer than the nearest neighbour usually is, to the encoder alone; cuts and "
-    "turns of one picture are found here, but also what the encoder cannot tell apart.",
-    "outlier": "Far from their ten nearest, against how far that usually is.",
+    "alike": "Much nearer than the nearest neighbour usually is, to the encoder alone: one thing "
+    "in two forms, or two that the encoder cannot tell apart.",
+    "outlier": "Far from their ten nearest, against how far that usually is. More than ten "
+    "strangers of one kind are each other's neighbours and are not found.",
 }
 
 

@@ -6,14 +6,17 @@ frame of the video, or another recording of the patient was trained on.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled.data.find import Source, find
+from unlabeled.data.find import Source
 from unlabeled.data.sketch import Sketches, across, sketch
+from unlabeled.errors import UsageError
 
 LOOKED = 100_000
 """Most samples of the pool that are looked at for near-duplicates, spread evenly over it."""
@@ -26,19 +29,73 @@ class Apart(NamedTuple):
         pool: indices, ascending.
         near: how many near-duplicates of held-out or excluded samples were left out.
         looked: how many samples of the pool were looked at.
+        torn: how many samples of groups with excluded samples were left out.
     """
 
     pool: NDArray[np.int64]
     near: int
     looked: int
+    torn: int = 0
+
+    def record(self, outside: Outside, held_out: NDArray[np.int64]) -> dict[str, int]:
+        """Return what is said of it in data.json."""
+        found = {"near_held_out": self.near, "looked_at": self.looked} if outside.near else {}
+        if outside.groups is not None:
+            found["held_out_groups"] = len(np.unique(outside.groups[held_out]))
+        if len(outside.excluded_groups):
+            found["of_excluded_groups"] = self.torn
+        return found
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What must stay outside of the pool, beside the held-out samples.
+
+    Args:
+        near: whether near-duplicates of held-out and of excluded samples do.
+        exclude: data whose samples must not be pre-trained on, such as a test set.
+        groups: (N,) names of the groups of all samples; empty where a sample has none.
+        group: the column that says so, if it was a column: excluded samples have it too.
+    """
+
+    near: bool = True
+    exclude: Source | None = None
+    groups: NDArray[np.str_] | None = None
+    group: str | None = None
+
+    @cached_property
+    def excluded_groups(self) -> NDArray[np.str_]:
+        """Return the names of the groups of excluded samples, where their table has the column."""
+        values = getattr(self.exclude, "values", None)
+        if self.groups is None or self.group is None or values is None:
+            return np.zeros(0, np.str_)
+        try:
+            found = {str(value).strip() for value in values(self.group) if value is not None}
+        except UsageError:
+            return np.zeros(0, np.str_)
+        return np.array(sorted(found - {""}), np.str_)
+
+    def sketches(self, source: Source, held_out: NDArray[np.int64]) -> Sketches:
+        """Return what held-out and excluded samples look like."""
+        kept_out = sketch(source, held_out)
+        if self.exclude is not None:
+            kept_out = kept_out.join(sketch(self.exclude, np.arange(len(self.exclude))))
+        return kept_out
+
+    @property
+    def print(self) -> dict[str, str]:
+        """Return what a pool depends on by this, as words; nothing by the defaults."""
+        found = {} if self.exclude is None else {"exclude": self.exclude.fingerprint}
+        if self.groups is not None:
+            found["groups"] = hashlib.sha256("\n".join(self.groups).encode()).hexdigest()
+        return found
 
 
 def apart(
     source: Source,
     pool: NDArray[np.int64],
     held_out: NDArray[np.int64],
-    exclude: str | None = None,
-    limit: int = LOOKED,
+    outside: Outside,
 ) -> Apart:
     """Leave out of the pool what is near to a held-out sample or to one of other data.
 
@@ -46,17 +103,21 @@ def apart(
         source: the samples.
         pool: indices that would be pre-trained on.
         held_out: indices kept out.
-        exclude: data whose samples must not be pre-trained on, such as a test set.
-        limit: most samples of the pool that are looked at.
-
-    Raises:
-        UsageError: `exclude` holds no data of this kind.
+        outside: what else must stay outside.
     """
-    kept_out = sketch(source, held_out)
-    if exclude is not None:
-        other = find(exclude, getattr(source, "kind", "text"))
-        kept_out = kept_out.join(sketch(other, np.arange(len(other))))
-    places = spread(len(pool), limit)
+    before = len(pool)
+    if len(outside.excluded_groups):
+        assert outside.groups is not None
+        pool = pool[~np.isin(outside.groups[pool], outside.excluded_groups)]
+    torn = before - len(pool)
+    if not outside.near:
+        return Apart(pool, 0, 0, torn)
+    return unlike(source, pool, outside.sketches(source, held_out))._replace(torn=torn)
+
+
+def unlike(source: Source, pool: NDArray[np.int64], kept_out: Sketches) -> Apart:
+    """Leave out of a pool what is near to sketches of other samples."""
+    places = spread(len(pool), LOOKED)
     near = across(sketch(source, pool[places]), kept_out)
     return Apart(np.delete(pool, places[near]), int(near.sum()), len(places))
 

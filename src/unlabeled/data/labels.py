@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled import kinds
-from unlabeled.data import log_labels
+from unlabeled.data import groups, log_labels
 from unlabeled.data.find import Source, find
 from unlabeled.data.label_names import Names
 from unlabeled.data.label_table import TABLES, columns_of, pick, read_columns
@@ -28,11 +28,7 @@ _FILES = ("path", "file", "filename", "file_name", "name")
 _PATHS = (*_FILES, *kinds.ENCODED, "id")
 _LABELS = ("label", "labels", "class", "category", "target", "y")
 _SPLITS = ("split", "fold", "partition", "subset")
-_OWNERS = ("patient", "speaker", "subject", "video", "episode", "recording", "document", "doc")
-GROUPS = (
-    "group", "groups", "patient", "speaker", "subject", "participant", "person", "session",
-    "episode", *(f"{name}_id" for name in _OWNERS),
-)  # fmt: skip
+GROUPS = groups.NAMED
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ class LinesPart:
                 header = next(_csv_rows(file, delimiter))[1]
             self._position = header.index(column)
 
+    def beside(self, column: str) -> LinesPart:
+        """Return another column of the same rows."""
+        return LinesPart(self.path, column, self._starts, self.delimiter)
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self._starts) - 1

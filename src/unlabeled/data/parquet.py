@@ -55,6 +55,10 @@ class ParquetPart:
         self._groups: OrderedDict[int, Any] = OrderedDict()
         self._file: Any = None
 
+    def beside(self, column: str) -> ParquetPart:
+        """Return another column of the same rows."""
+        return ParquetPart(self.path, column)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave what is open and cached behind."""
         return {**self.__dict__, "_groups": OrderedDict(), "_file": None}

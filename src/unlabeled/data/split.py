@@ -70,7 +70,13 @@ def digests_of(source: Source, indices: Sequence[int]) -> NDArray[np.int64]:
     return np.asarray(found, np.int64).reshape(-1, 2)
 
 
-def split(source: Source, share_held_out: float, deduplicate: bool, seed: int) -> Split:
+def split(
+    source: Source,
+    share_held_out: float,
+    deduplicate: bool,
+    seed: int,
+    groups: NDArray[np.str_] | None = None,
+) -> Split:
     """Split a source.
 
     Args:
@@ -78,14 +84,52 @@ def split(source: Source, share_held_out: float, deduplicate: bool, seed: int) -
         share_held_out: expected share of held-out samples, in [0, 1).
         deduplicate: leave out all but the first of items with equal bytes.
         seed: of the decision.
+        groups: (N,) names of groups that stay together, empty where a sample has none.
     """
     hashes = digests(source)
     kept = first_copies(hashes) if deduplicate else np.arange(len(source), dtype=np.int64)
-    draws = _draws(_of_groups(source, hashes)[kept], seed)
+    own = _of_groups(source, hashes)[kept]
+    if groups is not None:
+        out = held_groups(groups[kept], own, share_held_out, seed)
+        return Split(kept[~out], kept[out], len(source) - len(kept))
+    draws = _draws(own, seed)
     out = draws < share_held_out
     if len(kept) and out.all():  # a handful of samples: at least one is trained on
         out[draws == draws.max()] = False
     return Split(kept[~out], kept[out], len(source) - len(kept))
+
+
+def held_groups(
+    groups: NDArray[np.str_], hashes: NDArray[np.int64], share: float, seed: int
+) -> NDArray[np.bool_]:
+    """Return which samples are held out where whole groups are, (N,).
+
+    A group goes by its name and the seed; at least one is held out and at least one is not.
+
+    Args:
+        groups: (N,) names; a sample without one goes by its own hash.
+        hashes: (N, 2) of the samples.
+        share: expected share of the groups to hold out; 0 holds out none.
+        seed: of the decision.
+    """
+    named = groups != ""
+    hashes = by_name(groups, hashes)
+    draws = _draws(hashes, seed)
+    out = draws < share
+    if share > 0 and named.any() and not (out & named).any():
+        out |= named & (draws == draws[named].min())
+    if len(out) and out.all():
+        out[draws == draws.max()] = False
+    return out
+
+
+def by_name(groups: NDArray[np.str_], hashes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the hashes (N, 2) of the names of groups; a sample without one keeps its own."""
+    names, member = np.unique(groups, return_inverse=True)
+    of_names = np.array(
+        [np.frombuffer(content_hash(f"group {name}".encode()), np.int64) for name in names]
+    ).reshape(-1, 2)
+    return np.where((groups != "")[:, None], of_names[member], hashes)
 
 
 def is_held_out(hashes: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:

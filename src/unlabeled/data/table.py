@@ -36,6 +36,9 @@ class Part(Protocol):
     def cell(self, row: int) -> Any:
         """Return the cell of a row."""
 
+    def beside(self, column: str) -> Part:
+        """Return another column of the same rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -85,6 +88,20 @@ class Table:
         """
         part, row = self._locate(index)
         return item(self.parts[part].cell(row), self.kind, self.folder)
+
+    def values(self, column: str) -> list[Any]:
+        """Return the cells of another column, a row each.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        try:
+            parts = [part.beside(column) for part in self.parts]
+            return [part.cell(row) for part in parts for row in range(len(part))]
+        except (KeyError, ValueError, IndexError):
+            raise UsageError(
+                f"{self.labels[0]} has no column '{column}'. unlabeled inspect shows what it has."
+            ) from None
 
 
 def _ends_digest(path: bytes) -> bytes:
@@ -155,7 +172,12 @@ class HubPart:
     """A column of a data set that the `datasets` library opened."""
 
     def __init__(self, dataset: Any, column: str):
+        self._dataset = dataset
         self._column = dataset.select_columns([column]).with_format("arrow")
+
+    def beside(self, column: str) -> HubPart:
+        """Return another column of the same rows."""
+        return HubPart(self._dataset, column)
 
     def __len__(self) -> int:
         """Return the number of rows."""

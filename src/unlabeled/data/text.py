@@ -12,15 +12,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unlabeled.config import TextConfig
+from unlabeled.data.apart import Outside
+from unlabeled.data.divide import Part, divide, stay_outside
 from unlabeled.data.mix import MixedRows
 from unlabeled.data.survey import (
     BAD,
@@ -32,7 +32,6 @@ from unlabeled.data.survey import (
     Survey,
     Wanted,
     quarantine,
-    read,
     survey,
 )
 from unlabeled.data.tokens import TokenRows, checksum
@@ -48,56 +47,6 @@ TOKENIZER_BYTES = 32_000_000
 """Most text that a tokenizer is trained on; a larger corpus is sampled."""
 FEW_DOCUMENTS = 20
 """With fewer documents, the special token before a document is too rare to be learned."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Documents of one part; of the first and the last, perhaps only some characters."""
-
-    source: Documents
-    documents: NDArray[np.int64]
-    first: int = 0
-    last: int | None = None
-
-    def texts(self, position: int) -> Iterator[str]:
-        """Yield one document in pieces."""
-        start = self.first if position == 0 else 0
-        stop = self.last if position == len(self.documents) - 1 else None
-        for piece in read(self.source, int(self.documents[position])):
-            cut = piece[max(start, 0) : stop]
-            start, stop = start - len(piece), stop and max(stop - len(piece), 0)
-            if cut:
-                yield cut
-            if stop == 0:
-                return
-
-    def __iter__(self) -> Iterator[Iterator[str]]:
-        """Yield documents."""
-        return (self.texts(position) for position in range(len(self.documents)))
-
-
-def divide(
-    source: Documents, found: Survey, how: str, held_out: float
-) -> tuple[dict[str, Part], str]:
-    """Return the training part, the held-out part, and how they were split.
-
-    A document is held out when the hash of its text says so: adding documents moves none. Where
-    that leaves one part empty (few documents), the tail of the text is held out instead.
-    """
-    good = found.good
-    if held_out == 0:
-        return {"train": Part(source, good), "held_out": Part(source, good[:0])}, "none"
-    if how == "document":
-        chosen = found.digest[good] < np.uint64(held_out * float(2**64 - 2**11))
-        if chosen.any() and not chosen.all():
-            parts = {"train": Part(source, good[~chosen]), "held_out": Part(source, good[chosen])}
-            return parts, "document"
-    ends = np.cumsum(found.characters[good])
-    border = int(ends[-1] * (1 - held_out))  # the first 90 % and the last 10 % of nanoGPT
-    inside = int(np.searchsorted(ends, border, side="right"))
-    offset = border - (int(ends[inside - 1]) if inside else 0)
-    train = Part(source, good[: inside + (offset > 0)], last=offset or None)
-    return {"train": train, "held_out": Part(source, good[inside:], first=offset)}, "tail"
 
 
 def _sampled(part: Part, found: Survey) -> Iterator[str]:
@@ -156,6 +105,7 @@ def _asked(
     held_out: float,
     mix: Sequence[Documents],
     wanted: Wanted,
+    outside: Outside,
 ) -> str:
     """Return a hash of everything that the token files depend on."""
     text = config.model_dump()
@@ -172,6 +122,7 @@ def _asked(
         "held_out": held_out,
         **({"wanted": vars(wanted)} if wanted != Wanted(wanted.deduplicate) else {}),
         **({"mix": [other.fingerprint for other in mix]} if mix else {}),
+        **({"outside": outside.print} if outside.print else {}),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -185,6 +136,7 @@ def prepare_text(
     bad_budget: float = 1.0,
     wanted: Wanted | None = None,
     mix: Sequence[tuple[Documents, float]] = (),
+    outside: Outside | None = None,
 ) -> tuple[TokenRows | MixedRows, TokenRows, Text, dict[str, Any]]:
     """Make, or find again, the tokenizer and the token rows of a run.
 
@@ -201,6 +153,7 @@ def prepare_text(
         bad_budget: share of unreadable documents above which this fails.
         wanted: which documents are used; all but exact copies by default.
         mix: other documents to train on beside, with their shares of the training rows.
+        outside: what must not be trained on; nothing but the held-out part by default.
 
     Returns:
         Training rows, held-out rows, the modality, and statistics (JSON).
@@ -211,13 +164,13 @@ def prepare_text(
     folder = Path(folder)
     stamp = folder / "tokens" / "prepared.json"
     others = [documents for documents, _ in mix]
-    wanted = wanted or Wanted()
-    asked = _asked(source, config, seed, held_out, others, wanted)
+    wanted, outside = wanted or Wanted(), outside or Outside(near=False)
+    asked = _asked(source, config, seed, held_out, others, wanted, outside)
     if not stamp.exists():
         folder.mkdir(parents=True, exist_ok=True)
         found = survey(source, wanted)
         quarantine(found, folder, bad_budget)
-        _prepare(source, found, config, folder, held_out, asked, others, wanted)
+        _prepare(source, found, config, folder, held_out, asked, others, wanted, outside)
     statistics = json.loads(stamp.read_text("utf-8"))
     if statistics.pop("asked") != asked:
         raise DataError(
@@ -273,6 +226,7 @@ def _prepare(
     asked: str,
     others: Sequence[Documents],
     wanted: Wanted,
+    outside: Outside,
 ) -> None:
     """Write tokenizer, tokens and, last, the stamp that says that they are complete."""
     if not len(found.good):
@@ -281,14 +235,16 @@ def _prepare(
             f"unreadable and {found.count(FILTERED)} were left out by filters"
             f"{_most(found)}. Give other data, or loosen data.quality and data.languages."
         )
-    parts, split = divide(source, found, config.split, held_out)
-    texts = _sampled(parts["train"], found)
-    copies = found.count(COPY)
+    parts, split = divide(source, found, config.split, held_out, outside.groups)
+    copies, surveys = found.count(COPY), {"train": found}
     for number, other in enumerate(others):
         seen, beside = _beside(other, found, config, held_out, wanted)
         copies += seen.count(COPY)
-        texts = chain(texts, _sampled(beside["train"], seen))
+        surveys[f"mix{number}-train"] = seen
         parts |= {f"mix{number}-{name}": part for name, part in beside.items()}
+    parts, left = stay_outside(parts, outside)
+    _remember(folder / "data", parts)
+    texts = chain.from_iterable(_sampled(parts[name], seen) for name, seen in surveys.items())
     _tokenizer(config, parts, texts, folder / "tokenizer")
     text = Text(config, folder / "tokenizer")
     written = {
@@ -305,6 +261,7 @@ def _prepare(
         "empty": found.count(EMPTY),
         "duplicates": copies,
         "near_duplicates": found.count(NEAR),
+        **left.record(outside, parts["held_out"].documents),
         "filtered": sum(found.filtered.values()),
         "filters": dict(found.filtered.most_common()),
         "quarantined": found.count(BAD),
@@ -319,6 +276,14 @@ def _prepare(
     stamp = folder / "tokens" / "prepared.json"
     stamp.with_suffix(".part").write_text(json.dumps(statistics, indent=1), "utf-8")
     os.replace(stamp.with_suffix(".part"), stamp)
+
+
+def _remember(folder: Path, parts: dict[str, Part]) -> None:
+    """Write down which documents are trained on and which are not, as for other kinds of data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pool, held = parts["train"].documents, parts["held_out"].documents
+    np.save(folder / "pool.npy", pool, allow_pickle=False)
+    np.save(folder / "held_out.npy", held[~np.isin(held, pool)], allow_pickle=False)
 
 
 def _most(found: Survey) -> str:

@@ -15,7 +15,7 @@ from unlabeled.data.split import digest
 from unlabeled.errors import DataError
 from unlabeled.transfer import leaks, wrong_labels
 from unlabeled.transfer.features import Reader, of_inputs, parts_of
-from unlabeled.transfer.nearest_others import nearest_others
+from unlabeled.transfer.nearest_others import nearest_apart, whitened
 from unlabeled.transfer.splits import Part
 from unlabeled.transfer.wrong_labels import FOLDS, WrongLabels
 
@@ -108,9 +108,9 @@ def examine(
     indices, x = _features(encoder, source, chosen, notes)
     names, y = _names(indices, labels)
     looks = leaks.look(Part(source, Labels(indices, np.zeros_like(indices), ["?"])))
-    near, cosines = nearest_others(x, NEIGHBOURS)
-    twins = list(_twins(source, indices, looks, near, cosines))
-    found = twins + list(_conflicts(twins, names)) + list(_outliers(cosines))
+    near, distances = nearest_apart(whitened(x), NEIGHBOURS)
+    twins = list(_twins(source, indices, looks, near, distances))
+    found = twins + list(_conflicts(twins, names)) + list(_outliers(distances))
     wrong = None
     if labels is not None and _judged(labels, y, notes):
         wrong, more = _wrong(x, y, looks, labels, indices, notes, seed)
@@ -163,7 +163,7 @@ def _twins(
     indices: NDArray[np.int64],
     looks: Part,
     near: NDArray[np.int64],
-    cosines: NDArray[np.float32],
+    distances: NDArray[np.float32],
 ) -> Iterator[Finding]:
     """Yield each sample that is there a second time, with the earlier one."""
     told: set[int] = set()
@@ -179,13 +179,15 @@ def _twins(
         if row not in told:
             told.add(row)
             yield Finding(row, "near_copy", 1.0, int(roots[row]))
-    distance = 1 - cosines[:, 0].astype(np.float64)
+    distance = distances[:, 0]
     usual = float(np.median(distance))
     for row in np.flatnonzero(distance < CLOSE * usual).tolist() if usual > _LEAST else ():
         other = int(near[row, 0])
         if row not in told and other not in told:
             told.add(max(row, other))
-            yield Finding(max(row, other), "alike", float(cosines[row, 0]), min(row, other))
+            yield Finding(
+                max(row, other), "alike", 1 - float(distance[row]) / usual, min(row, other)
+            )
 
 
 def _conflicts(twins: list[Finding], names: list[str]) -> Iterator[Finding]:
@@ -197,9 +199,9 @@ def _conflicts(twins: list[Finding], names: list[str]) -> Iterator[Finding]:
             yield replace(one, what="conflict", likely=theirs)
 
 
-def _outliers(cosines: NDArray[np.float32]) -> Iterator[Finding]:
+def _outliers(distances: NDArray[np.float32]) -> Iterator[Finding]:
     """Yield samples that lie far from their nearest, against how far that usually is."""
-    distance = 1 - cosines.astype(np.float64).mean(axis=1)
+    distance = distances.astype(np.float64).mean(axis=1)
     low, middle, high = np.percentile(distance, [25, 50, 75])
     for row in np.flatnonzero(distance > high + FAR * (high - low)).tolist():
         yield Finding(row, "outlier", float(distance[row] / max(middle, _LEAST)))

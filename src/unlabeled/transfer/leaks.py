@@ -84,15 +84,26 @@ def groups_of(rest: Part, tested: Part, notes: list[str]) -> Part:
     return rest.take(~torn)
 
 
-def seen(run: Run, tested: Part, pool: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which test samples, or near-duplicates of them, are in the pre-training pool."""
-    source = run.source()
-    if tested.source.fingerprint == source.fingerprint:
-        exact = np.isin(tested.labels.indices, pool)
-    else:
-        checked = pool[spread(len(pool), MOST_CHECKED)]
-        known = {digest(source, int(i)) for i in checked}
-        exact = np.array([digest(tested.source, int(i)) in known for i in tested.labels.indices])
+def seen(
+    run: Run, tested: Part, pool: NDArray[np.int64], held_out: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which test samples, or near-duplicates of them, are in the pre-training pool.
+
+    Args:
+        run: the run that is judged.
+        tested: the test samples.
+        pool: indices of the run's data that were pre-trained on.
+        held_out: indices that were kept out.
+    """
+    source, indices = run.source(), tested.labels.indices
+    same = tested.source.fingerprint == source.fingerprint
+    exact = np.isin(indices, pool) if same else np.zeros(len(indices), bool)
+    # A copy of a sample of the pool is not in it, nor held out, and was trained on all the same.
+    doubtful = np.flatnonzero(~exact & ~np.isin(indices, held_out) if same else ~exact)
+    if len(doubtful):
+        known = {digest(source, int(i)) for i in pool[spread(len(pool), MOST_CHECKED)]}
+        for row in doubtful.tolist():
+            exact[row] = digest(tested.source, int(indices[row])) in known
     if tested.looks is None or exact.all() or not len(pool):
         return exact
     some = pool[spread(len(pool), MOST_POOL)]

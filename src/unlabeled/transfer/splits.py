@@ -17,7 +17,6 @@ from unlabeled.data.label_forms import as_task
 from unlabeled.data.labels import Labels, read_labelled
 from unlabeled.data.sketch import Sketches
 from unlabeled.errors import DataError, UsageError
-from unlabeled.kinds import strings
 from unlabeled.modalities.base import Modality
 from unlabeled.transfer import leaks
 from unlabeled.transfer.features import Inputs
@@ -150,7 +149,7 @@ def prepare(
     """
     notes: list[str] = []
     rest, tested, how = _parts(run, labels, test, label_column, seed, notes, task)
-    mask = leaks.seen(run, tested, pool_indices(run))
+    mask = leaks.seen(run, tested, pool_indices(run), held_out_indices(run))
     tested, record = leaks.unseen(tested, mask, transductive, notes, _forced(run, tested, how))
     rest, dropped = leaks.apart(leaks.groups_of(rest, tested, notes), tested, notes)
     rest, copies = leaks.together(rest)
@@ -167,9 +166,9 @@ def prepare(
 
 
 def _forced(run: Run, tested: Part, how: str) -> bool:
-    """Say whether no stricter test part can be cut (text: which documents were seen is unknown)."""
+    """Say whether no stricter test part can be cut (older text: what was seen is unknown)."""
     same = tested.source.fingerprint == run.source().fingerprint
-    return how.startswith(QUARTER) or (same and strings(run.config.data.kind))
+    return how.startswith(QUARTER) or (same and not known_pool(run))
 
 
 def _parts(
@@ -224,7 +223,7 @@ def _cut(run: Run, found: Part, seed: int) -> tuple[Part, Part, str]:
     y = found.labels.y
     enough = max(200, 10 * len(found.labels.classes))
     if found.source.fingerprint == run.source().fingerprint:
-        mask = ~np.isin(found.labels.indices, pool_indices(run))
+        mask = _held(run, found.labels.indices)
         group = found.labels.group
         whole = group is None or not np.isin(group[mask], group[~mask]).any()
         whole = whole and len(np.unique(y[~mask])) == len(np.unique(y))
@@ -239,6 +238,12 @@ def _cut(run: Run, found: Part, seed: int) -> tuple[Part, Part, str]:
             "needed, and 10 or more make sense. Label more samples, or give --test FILE."
         )
     return found.take(~mask), found.take(mask), QUARTER + by
+
+
+def _held(run: Run, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which samples were held out; copies of pool samples are in neither part."""
+    held = np.isin(indices, held_out_indices(run))
+    return held if held.any() else ~np.isin(indices, pool_indices(run))
 
 
 def _same_classes(rest: Part, tested: Part, notes: list[str]) -> tuple[Part, Part]:
@@ -286,6 +291,23 @@ def pool_indices(run: Run) -> NDArray[np.int64]:
         return run.pool_indices()
     except FileNotFoundError:
         return np.arange(len(run.source()))
+
+
+def held_out_indices(run: Run) -> NDArray[np.int64]:
+    """Return which samples were kept out (text of older runs: none)."""
+    try:
+        return run.held_out_indices()
+    except FileNotFoundError:
+        return np.zeros(0, np.int64)
+
+
+def known_pool(run: Run) -> bool:
+    """Return whether a run wrote down what it was trained on; older ones of text did not."""
+    try:
+        run.pool_indices()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def document_length(run: Run) -> int:
