@@ -17,6 +17,7 @@ from unlabeled.data.find import Source, find, of_config
 from unlabeled.data.groups import groups_of
 from unlabeled.data.loader import Samples, plain_batch
 from unlabeled.data.read import Pool
+from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.data.survey import Wanted
 from unlabeled.errors import ConfigError, DataError
 from unlabeled.journal import read_json, write_json
@@ -132,7 +133,7 @@ def _split(
     outside = _outside(config, source)
     share, seed = config.data.held_out, config.loop.seed
     parts = split(source, share, config.data.deduplicate, seed, outside.groups)
-    left = apart(source, parts.pool, parts.held_out, outside)
+    left = apart(source, parts.pool, parts.held_out, outside, Sketchbook(folder / LOOKS))
     pool = left.pool
     place.mkdir(parents=True, exist_ok=True)
     np.save(place / "pool.npy", pool, allow_pickle=False)

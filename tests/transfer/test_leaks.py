@@ -54,7 +54,7 @@ def test_labels_that_copies_give_away_are_caught(tmp_path, monkeypatch):
     assert material.record["near_test"] == 80
     assert any("80 labelled samples look like a test sample" in note for note in material.notes)
     assert clean < 0.55
-    monkeypatch.setattr(leaks, "look", lambda part: part)
+    monkeypatch.setattr(leaks, "look", lambda part, book=None: part)
     leaked, material = score(run, train, test)
     assert material.record["near_test"] == 0
     assert leaked > 0.85  # what would have been published

@@ -24,7 +24,7 @@ from unlabeled.methods import catalogue, tasks
 if TYPE_CHECKING:
     from unlabeled.data.find import Source
 
-_PREPARED = frozenset({".lock", "data", "data.json", "tokens", "tokenizer"})
+_PREPARED = frozenset({".lock", "data", "data.json", "looks", "tokens", "tokenizer"})
 """What a run folder holds before its run.json."""
 _LEFT = frozenset({"quarantine.jsonl", "log.txt"})
 """What a run that could not begin leaves for its user to read."""

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.data.find import Source
-from unlabeled.data.sketch import Sketches, across, sketch
+from unlabeled.data.sketch import Sketches, across
+from unlabeled.data.sketchbook import Sketchbook
 from unlabeled.errors import UsageError
 
 LOOKED = 100_000
@@ -75,11 +76,11 @@ class Outside:
             return np.zeros(0, np.str_)
         return np.array(sorted(found - {""}), np.str_)
 
-    def sketches(self, source: Source, held_out: NDArray[np.int64]) -> Sketches:
+    def sketches(self, source: Source, held_out: NDArray[np.int64], book: Sketchbook) -> Sketches:
         """Return what held-out and excluded samples look like."""
-        kept_out = sketch(source, held_out)
+        kept_out = book.sketches(source, held_out)
         if self.exclude is not None:
-            kept_out = kept_out.join(sketch(self.exclude, np.arange(len(self.exclude))))
+            kept_out = kept_out.join(book.sketches(self.exclude, np.arange(len(self.exclude))))
         return kept_out
 
     @property
@@ -96,6 +97,7 @@ def apart(
     pool: NDArray[np.int64],
     held_out: NDArray[np.int64],
     outside: Outside,
+    book: Sketchbook,
 ) -> Apart:
     """Leave out of the pool what is near to a held-out sample or to one of other data.
 
@@ -104,6 +106,7 @@ def apart(
         pool: indices that would be pre-trained on.
         held_out: indices kept out.
         outside: what else must stay outside.
+        book: what samples look like.
     """
     before = len(pool)
     if len(outside.excluded_groups):
@@ -112,13 +115,14 @@ def apart(
     torn = before - len(pool)
     if not outside.near:
         return Apart(pool, 0, 0, torn)
-    return unlike(source, pool, outside.sketches(source, held_out))._replace(torn=torn)
+    kept_out = outside.sketches(source, held_out, book)
+    return unlike(source, pool, kept_out, book)._replace(torn=torn)
 
 
-def unlike(source: Source, pool: NDArray[np.int64], kept_out: Sketches) -> Apart:
+def unlike(source: Source, pool: NDArray[np.int64], kept_out: Sketches, book: Sketchbook) -> Apart:
     """Leave out of a pool what is near to sketches of other samples."""
     places = spread(len(pool), LOOKED)
-    near = across(sketch(source, pool[places]), kept_out)
+    near = across(book.sketches(source, pool[places]), kept_out)
     return Apart(np.delete(pool, places[near]), int(near.sum()), len(places))
 
 
@@ -131,10 +135,12 @@ def spread(count: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
-def looked(source: Source, indices: NDArray[np.int64], limit: int = LOOKED) -> Sketches:
+def looked(
+    book: Sketchbook, source: Source, indices: NDArray[np.int64], limit: int = LOOKED
+) -> Sketches:
     """Return the sketches of samples; of many, only some are known, spread evenly."""
     places = spread(len(indices), limit)
-    found = sketch(source, indices[places])
+    found = book.sketches(source, indices[places])
     if len(places) == len(indices):
         return found
     keys = np.zeros((len(indices), found.keys.shape[1]), found.keys.dtype)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.data.apart import Apart, Outside, apart, unlike
+from unlabeled.data.sketchbook import Sketchbook
 from unlabeled.data.split import held_groups
 from unlabeled.data.survey import Documents, Survey, read
 from unlabeled.errors import DataError
@@ -78,12 +79,15 @@ def divide(
     return {"train": train, "held_out": Part(source, good[inside:], first=offset)}, "tail"
 
 
-def stay_outside(parts: dict[str, Part], outside: Outside) -> tuple[dict[str, Part], Apart]:
+def stay_outside(
+    parts: dict[str, Part], outside: Outside, book: Sketchbook
+) -> tuple[dict[str, Part], Apart]:
     """Leave out of every training part what is near to a held-out or an excluded document.
 
     Args:
         parts: ``train`` and ``held_out``, and the same of texts beside, as ``mix0-train``.
         outside: what must stay outside.
+        book: what documents look like.
 
     Returns:
         The parts, and what was left out of them in all.
@@ -95,12 +99,12 @@ def stay_outside(parts: dict[str, Part], outside: Outside) -> tuple[dict[str, Pa
     border = np.isin(parts["train"].documents, held.documents)  # its tail is held out, no more
     source: Any = parts["train"].source
     pool = parts["train"].documents[~border]
-    left = total = apart(source, pool, held.documents, outside)
+    left = total = apart(source, pool, held.documents, outside, book)
     found["train"] = _only(parts["train"], left, border)
     for name in [name for name in parts if name.endswith("-train") and outside.near]:
         other: Any = parts[name].source
-        kept_out = outside.sketches(source, held.documents)
-        left = unlike(other, parts[name].documents, kept_out)
+        kept_out = outside.sketches(source, held.documents, book)
+        left = unlike(other, parts[name].documents, kept_out, book)
         found[name] = replace(parts[name], documents=left.pool)
         total = total._replace(near=total.near + left.near, looked=total.looked + left.looked)
     if not len(found["train"].documents):

@@ -37,7 +37,6 @@ _FLAT = 4.0
 _PERMUTATIONS, _BAND = 64, 4
 _RUN, _FEWEST = 3, 8
 _CHARACTERS = 200_000
-_PRIME = np.uint64((1 << 61) - 1)
 
 
 @dataclass(frozen=True)
@@ -128,23 +127,23 @@ def sketch(source: Source, indices: Sequence[int] | NDArray[np.int64]) -> Sketch
             np.zeros((count, 1), np.uint64), np.zeros((count, 1)), np.zeros(count, bool), "cosine"
         )
     reader = part(kind, "sketch")()
-    rows = [_row(reader, source, int(index)) for index in indices]
-    keys, looks, known = zip(*rows, strict=True) if rows else ((), (), ())
-    return Sketches(
-        np.asarray(keys, np.uint64).reshape(len(rows), len(reader.nothing[0])),
-        np.asarray(looks, reader.kept).reshape(len(rows), len(reader.nothing[1])),
-        np.asarray(known, bool),
-        reader.form,
-        reader.alike,
-    )
+    keys = np.zeros((len(indices), len(reader.nothing[0])), np.uint64)
+    looks = np.zeros((len(indices), len(reader.nothing[1])), reader.kept)
+    known = np.zeros(len(indices), bool)
+    for row, index in enumerate(indices):
+        found = _look(reader, source, int(index))
+        if found is not None:
+            (keys[row], looks[row]), known[row] = found, True
+    return Sketches(keys, looks, known, reader.form, reader.alike)
 
 
-def _row(reader: Any, source: Source, index: int) -> tuple[NDArray[Any], NDArray[Any], bool]:
+def _look(reader: Any, source: Source, index: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return the keys and the look of an item; None where it cannot be read or says nothing."""
     try:
         found: tuple[NDArray[Any], NDArray[Any]] | None = reader.look(source, index)
     except DataError:
-        found = None
-    return (*found, True) if found is not None else (*reader.nothing, False)
+        return None
+    return found
 
 
 class _Pictures:
@@ -235,7 +234,9 @@ class Documents:
 
     def __init__(self) -> None:
         random = np.random.Generator(np.random.Philox(key=0x5EED))
-        self.turns = random.integers(1, 1 << 32, size=(2, _PERMUTATIONS, 1), dtype=np.uint64)
+        most = (1 << 64) - 1
+        turns = random.integers(0, most, (2, _PERMUTATIONS, 1), np.uint64, endpoint=True)
+        self.turns = turns | np.array([1, 0], np.uint64)[:, None, None]  # odd multipliers
 
     def look(self, source: Source, index: int) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """Look at the beginning of a document; fewer than eight words say nothing."""
@@ -253,8 +254,10 @@ class Documents:
         for shift in range(1, _RUN):  # wraps around 2^64, on purpose
             runs = runs * np.uint64(0x9E3779B97F4A7C15) + numbers[shift : len(runs) + shift]
         runs = np.unique((runs ^ (runs >> np.uint64(32))) & np.uint64(0xFFFFFFFF))
+        # The upper half of a x + b modulo 2^64 (Dietzfelbinger, 1996). The multipliers must be
+        # of 64 bits: smaller ones leave the order of the phrases nearly the same in all 64.
         a, b = self.turns
-        least = ((a * runs + b) % _PRIME).min(axis=1) & np.uint64(0xFFFFFFFF)  # (64,)
+        least = ((a * runs + b) >> np.uint64(32)).min(axis=1)  # (64,)
         bands = least.reshape(-1, _BAND)
         keys = bands[:, 0].copy()
         for column in range(1, _BAND):

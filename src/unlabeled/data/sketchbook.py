@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from unlabeled.data.find import Source
 from unlabeled.data.sketch import Sketches, sketch
 from unlabeled.data.split import digest
 
+LOOKS = "looks"
+"""Where a run keeps them."""
 FORM = 1
 """Raised when the same item gets another sketch; older ones are then made again."""
 MOST_BYTES = 64 << 20
@@ -72,16 +76,18 @@ class Sketchbook:
         name = f"{what}-{FORM}-{source.fingerprint[:16]}.npz"
         return None if self.folder is None else self.folder / name
 
-    def _load(self, source: Source, what: str) -> dict[str, NDArray[np.generic]]:
+    def _load(self, source: Source, what: str) -> dict[str, NDArray[Any]]:
         """Return the arrays of a file; none where it is not there or cannot be read."""
         path = self._path(source, what)
         if path is None or not path.is_file():
             return {}
         try:
             with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except (OSError, ValueError, KeyError, EOFError):
+                found = {name: file[name] for name in file.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return {}
+        whole = len({len(array) for array in found.values()}) == 1
+        return found if whole else {}
 
     def _read(self, source: Source) -> tuple[Indices, Sketches]:
         empty = sketch(source, np.zeros(0, np.int64))
@@ -106,16 +112,17 @@ class Sketchbook:
             source, "looks", indices=there[rows], keys=part.keys, looks=part.looks, known=part.known
         )
 
-    def _save(self, source: Source, what: str, **arrays: NDArray[np.generic]) -> None:
+    def _save(self, source: Source, what: str, **arrays: NDArray[Any]) -> None:
         """Write arrays, whole or not at all; a folder that cannot be written costs only time."""
         path = self._path(source, what)
         if path is None:
             return
         draft = path.with_name(f".{path.name}.{os.getpid()}")
+        save: Any = np.savez
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
-                np.savez(file, **arrays)
+                save(file, **arrays)
             draft.replace(path)
 
 

@@ -22,6 +22,7 @@ from unlabeled.config import TextConfig
 from unlabeled.data.apart import Outside
 from unlabeled.data.divide import Part, divide, stay_outside
 from unlabeled.data.mix import MixedRows
+from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.data.survey import (
     BAD,
     COPY,
@@ -242,7 +243,7 @@ def _prepare(
         copies += seen.count(COPY)
         surveys[f"mix{number}-train"] = seen
         parts |= {f"mix{number}-{name}": part for name, part in beside.items()}
-    parts, left = stay_outside(parts, outside)
+    parts, left = stay_outside(parts, outside, Sketchbook(folder / LOOKS))
     _remember(folder / "data", parts)
     texts = chain.from_iterable(_sampled(parts[name], seen) for name, seen in surveys.items())
     _tokenizer(config, parts, texts, folder / "tokenizer")

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from unlabeled import kinds
 from unlabeled.config import TextConfig
+from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.journal import write_json
 from unlabeled.runs import Lock
 from unlabeled.transfer import (
@@ -108,7 +109,9 @@ def evaluate(
     if quick:
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
         arms = QUICK if arms is None else arms
-    asked = _Asked((labels, test, label_column), counts, draws, quick, seed, task, transductive)
+    book = Sketchbook(run.folder / LOOKS)
+    given = (labels, test, label_column)
+    asked = _Asked(given, counts, draws, quick, seed, task, transductive, book)
     laid = asked.lay(run, arms, [public.resolve(given) for given in against])
     others = [_other(one, laid, asked, minutes, console) for one in beside]
     results = _made(run, *laid, draws, seed, quick, minutes, console, reuse, others)
@@ -152,6 +155,7 @@ class _Asked:
     seed: int
     task: str | None
     transductive: bool
+    book: Sketchbook
 
     def lay(
         self, run: Run, arms: Sequence[str] | None, weights: Sequence[public.Public] = ()
@@ -171,7 +175,7 @@ class _Asked:
         material = splits.prepare(
             run, *self.given, per_class=most * self.draws,
             most_test=MOST_TEST_QUICK if quick else MOST_TEST,
-            seed=seed, task=self.task, transductive=self.transductive,
+            seed=seed, task=self.task, transductive=self.transductive, book=self.book,
         )  # fmt: skip
         found, frozen = roster.readings(run, material, quick, seed)
         chosen = roster.chosen(found, arms) | roster.of_public(weights, material)

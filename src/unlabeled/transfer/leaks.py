@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from unlabeled.data.apart import looked, spread
 from unlabeled.data.duplicates import linked
 from unlabeled.data.sketch import across
-from unlabeled.data.split import digest
+from unlabeled.data.sketchbook import Sketchbook, among
 from unlabeled.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 MOST_LABELLED, MOST_POOL = 60_000, 20_000
 """Labelled samples, and samples of the pool, that are looked at for near-duplicates."""
-MOST_CHECKED = 200_000
+MOST_CHECKED = 1_000_000
 FEWEST = 20
 """With fewer test samples left than these, a study is refused."""
 
 
-def look(part: Part) -> Part:
-    """Return a part with what its samples look like."""
-    return replace(part, looks=looked(part.source, part.labels.indices, MOST_LABELLED))
+def look(part: Part, book: Sketchbook | None = None) -> Part:
+    """Return a part with what its samples look like; what the book knows is not read again."""
+    looks = looked(book or Sketchbook(), part.source, part.labels.indices, MOST_LABELLED)
+    return replace(part, looks=looks)
 
 
 def together(part: Part) -> tuple[Part, int]:
@@ -85,7 +86,11 @@ def groups_of(rest: Part, tested: Part, notes: list[str]) -> Part:
 
 
 def seen(
-    run: Run, tested: Part, pool: NDArray[np.int64], held_out: NDArray[np.int64]
+    run: Run,
+    tested: Part,
+    pool: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+    book: Sketchbook | None = None,
 ) -> NDArray[np.bool_]:
     """Return which test samples, or near-duplicates of them, are in the pre-training pool.
 
@@ -94,20 +99,21 @@ def seen(
         tested: the test samples.
         pool: indices of the run's data that were pre-trained on.
         held_out: indices that were kept out.
+        book: what samples look like, where some are known.
     """
+    book = book or Sketchbook()
     source, indices = run.source(), tested.labels.indices
     same = tested.source.fingerprint == source.fingerprint
     exact = np.isin(indices, pool) if same else np.zeros(len(indices), bool)
     # A copy of a sample of the pool is not in it, nor held out, and was trained on all the same.
     doubtful = np.flatnonzero(~exact & ~np.isin(indices, held_out) if same else ~exact)
     if len(doubtful):
-        known = {digest(source, int(i)) for i in pool[spread(len(pool), MOST_CHECKED)]}
-        for row in doubtful.tolist():
-            exact[row] = digest(tested.source, int(indices[row])) in known
+        asked = book.hashes(tested.source, indices[doubtful])
+        exact[doubtful] = among(asked, book.hashes(source, pool[spread(len(pool), MOST_CHECKED)]))
     if tested.looks is None or exact.all() or not len(pool):
         return exact
     some = pool[spread(len(pool), MOST_POOL)]
-    near: NDArray[np.bool_] = across(tested.looks, looked(source, some))
+    near: NDArray[np.bool_] = across(tested.looks, book.sketches(source, some))
     return exact | near
 
 

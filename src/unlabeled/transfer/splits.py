@@ -16,6 +16,7 @@ from unlabeled.data.find import Source
 from unlabeled.data.label_forms import as_task
 from unlabeled.data.labels import Labels, read_labelled
 from unlabeled.data.sketch import Sketches
+from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
 from unlabeled.modalities.base import Modality
 from unlabeled.transfer import leaks
@@ -130,6 +131,7 @@ def prepare(
     seed: int,
     task: str | None = None,
     transductive: bool = False,
+    book: Sketchbook | None = None,
 ) -> Material:
     """Read the labels and split them.
 
@@ -143,13 +145,15 @@ def prepare(
         seed: of the split.
         task: one of `label_forms.FORMS`; None finds it from the labels.
         transductive: whether test samples may be among those pre-trained on.
+        book: what samples look like; None opens what the run keeps of it.
 
     Raises:
         UsageError: with the sentence to print.
     """
     notes: list[str] = []
-    rest, tested, how = _parts(run, labels, test, label_column, seed, notes, task)
-    mask = leaks.seen(run, tested, pool_indices(run), held_out_indices(run))
+    book = book or Sketchbook(run.folder / LOOKS)
+    rest, tested, how = _parts(run, labels, test, label_column, seed, notes, task, book)
+    mask = leaks.seen(run, tested, pool_indices(run), held_out_indices(run), book)
     tested, record = leaks.unseen(tested, mask, transductive, notes, _forced(run, tested, how))
     rest, dropped = leaks.apart(leaks.groups_of(rest, tested, notes), tested, notes)
     rest, copies = leaks.together(rest)
@@ -179,6 +183,7 @@ def _parts(
     seed: int,
     notes: list[str],
     task: str | None,
+    book: Sketchbook,
 ) -> tuple[Part, Part, str]:
     """Return what is trained and validated on, what is tested on, and how it was decided."""
     data = run.config.data
@@ -188,7 +193,7 @@ def _parts(
             labels, run.source(), table=data.path, column=column, label_column=label_column
         )
     )
-    found = leaks.look(Part(found.source, as_task(found.labels, task)))
+    found = leaks.look(Part(found.source, as_task(found.labels, task)), book)
     if found.labels.task != "single":
         notes.append(_WORDS[found.labels.task])
     if found.labels.skipped:
@@ -207,7 +212,7 @@ def _parts(
         )
         if found.labels.task != "single":
             tested = Part(tested.source, as_task(tested.labels, found.labels.task, found.labels))
-        tested = leaks.look(tested)
+        tested = leaks.look(tested, book)
         if tested.source.fingerprint == found.source.fingerprint:
             found = found.take(~np.isin(found.labels.indices, tested.labels.indices))
         return found, tested, f"test samples given ({test})"
