@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unlabeled import kinds
 from unlabeled.data.labels import read_labelled
+from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import write_json
 from unlabeled.transfer import anomaly, leaks, splits
@@ -105,8 +106,9 @@ def _tested(
             labels, run.source(), table=data.path, column=data.column, label_column=column
         )
     )
-    found = leaks.look(found)
-    mask = leaks.seen(run, found, splits.pool_indices(run))
+    book = Sketchbook(run.folder / LOOKS)
+    found = leaks.look(found, book)
+    mask = leaks.seen(run, found, splits.pool_indices(run), splits.held_out_indices(run), book)
     kept, _ = leaks.unseen(found, mask, transductive, notes)
     if len(kept) > MOST_TEST:
         kept = kept.take(hold_out(kept.labels.y, 1.0, MOST_TEST, 2))
