@@ -18,7 +18,7 @@ from unlabeled.data.labels import read_labelled
 from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import write_json
-from unlabeled.transfer import anomaly, leaks, splits
+from unlabeled.transfer import anomaly, leaks, trained_on
 from unlabeled.transfer.features import Inputs, of_inputs
 from unlabeled.transfer.label_curve import hold_out
 from unlabeled.transfer.splits import Part
@@ -65,7 +65,7 @@ def study(
     classes = tested.labels.classes
     counts = np.bincount(tested.labels.y, minlength=len(classes))
     usual = anomaly.usual(classes, counts, normal)
-    modality, length = run.modality(), splits.document_length(run)
+    modality, length = run.modality(), trained_on.document_length(run)
     test = Inputs(tested.source, tested.labels.indices, modality, length)
     tested = tested.take(np.isin(tested.labels.indices, test.indices))
     y = tested.labels.y
@@ -108,7 +108,9 @@ def _tested(
     )
     book = Sketchbook(run.folder / LOOKS)
     found = leaks.look(found, book)
-    mask = leaks.seen(run, found, splits.pool_indices(run), splits.held_out_indices(run), book)
+    mask = leaks.seen(
+        run, found, trained_on.pool_indices(run), trained_on.held_out_indices(run), book
+    )
     kept, _ = leaks.unseen(found, mask, transductive, notes)
     if len(kept) > MOST_TEST:
         kept = kept.take(hold_out(kept.labels.y, 1.0, MOST_TEST, 2))
@@ -122,11 +124,11 @@ def _pool(run: Run, tested: Part, most: int, seed: int) -> Inputs:
     Raises:
         DataError: none can be read.
     """
-    found = splits.pool_sample(run, most, seed)
+    found = trained_on.pool_sample(run, most, seed)
     if tested.source.fingerprint == run.source().fingerprint:
         apart = found.indices[~np.isin(found.indices, tested.labels.indices)]
         if len(apart) < len(found):
-            found = Inputs(run.source(), apart, run.modality(), splits.document_length(run))
+            found = Inputs(run.source(), apart, run.modality(), trained_on.document_length(run))
     if not len(found):
         raise DataError("No sample of the pre-training pool is left to compare with.")
     return found

@@ -16,7 +16,7 @@ import torch
 
 from unlabeled.errors import UsageError
 from unlabeled.journal import read_json, write_json
-from unlabeled.transfer import splits
+from unlabeled.transfer import trained_on
 from unlabeled.transfer.arms import ARMS, in_order, name_of
 from unlabeled.transfer.features import best_precision
 from unlabeled.transfer.readings import Search
@@ -76,7 +76,7 @@ def facts(run: Run, material: Material, search: Search, about: Any) -> dict[str,
         "network": _hash(config.encoder.model_dump(exclude={"init"}), start),
         "start": _hash(config.loop.seed),
         "views": _hash(repr(search)),
-        "pool": _hash(run.source().fingerprint, splits.pool_indices(run)),
+        "pool": _hash(run.source().fingerprint, trained_on.pool_indices(run)),
         "form": _hash(about, best_precision(), torch.__version__),
     }
 

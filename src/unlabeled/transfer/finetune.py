@@ -20,7 +20,7 @@ from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.kinds import strings
 from unlabeled.nn import packing
-from unlabeled.transfer import headed, leaks, parted, splits
+from unlabeled.transfer import headed, leaks, parted, splits, trained_on
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.readings import Frozen, Trained
@@ -150,7 +150,9 @@ def material_of(
             label_column=label_column,
         )
     )
-    inputs = Inputs(part.source, part.labels.indices, run.modality(), splits.document_length(run))
+    inputs = Inputs(
+        part.source, part.labels.indices, run.modality(), trained_on.document_length(run)
+    )
     kept = np.flatnonzero(np.isin(part.labels.indices, inputs.indices))
     part = part.take(kept)
     if form_of(part.labels) != "single":
@@ -174,7 +176,9 @@ def material_of(
         y,
         np.flatnonzero(~mask),
         np.flatnonzero(mask),
-        Inputs(part.source, part.labels.indices[:1], run.modality(), splits.document_length(run)),
+        Inputs(
+            part.source, part.labels.indices[:1], run.modality(), trained_on.document_length(run)
+        ),
         y[:1],
         None,
         part.labels.classes,

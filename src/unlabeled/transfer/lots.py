@@ -23,7 +23,7 @@ from unlabeled.data.voices import groups_of
 from unlabeled.errors import UsageError, nearest
 from unlabeled.journal import read_json, write_json
 from unlabeled.tensors import check_file
-from unlabeled.transfer import finetune, parted, probe, splits
+from unlabeled.transfer import finetune, parted, probe, splits, trained_on
 from unlabeled.transfer.baselines import described
 from unlabeled.transfer.features import Inputs, of_inputs
 from unlabeled.transfer.metrics import accuracy, macro_f1
@@ -187,7 +187,7 @@ def _pool(run: Run, material: splits.Material, seed: int) -> tuple[Inputs | None
     """Return recordings without labels that were pre-trained on, and who speaks."""
     source = run.source()
     groups = groups_of(source, run.config.data.path)
-    pool = splits.pool_indices(run)
+    pool = trained_on.pool_indices(run)
     if source.fingerprint == material.train.source.fingerprint:  # type: ignore[attr-defined]
         pool = np.setdiff1d(pool, material.train.indices)
     if not len(pool) or (groups is None and material.group_train is not None):

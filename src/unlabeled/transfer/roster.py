@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unlabeled import kinds
 from unlabeled.errors import UsageError
-from unlabeled.transfer import baselines, parted, public, splits
+from unlabeled.transfer import baselines, parted, public, trained_on
 from unlabeled.transfer.arms import ARMS
 from unlabeled.transfer.attentive import AttentiveProbe, LayersProbe
 from unlabeled.transfer.boosted import Boosted
@@ -169,9 +169,9 @@ def _plain(
     kind = run.config.data.kind
     pool: Any
     if kinds.strings(kind):
-        pool = splits.pool_texts(run, MOST_TEXTS_QUICK if quick else MOST_TEXTS, seed)
+        pool = trained_on.pool_texts(run, MOST_TEXTS_QUICK if quick else MOST_TEXTS, seed)
     else:
-        pool = splits.pool_sample(run, MOST_POOL_QUICK if quick else MOST_POOL, seed)
+        pool = trained_on.pool_sample(run, MOST_POOL_QUICK if quick else MOST_POOL, seed)
     found: dict[str, Callable[[], baselines.Plain]] = kinds.part(kind, "baselines")(
         material.train, material.test, pool
     )

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled import rng
-from unlabeled.config import TextConfig
 from unlabeled.data.find import Source
 from unlabeled.data.label_forms import as_task
 from unlabeled.data.labels import Labels, read_labelled
@@ -22,6 +21,12 @@ from unlabeled.modalities.base import Modality
 from unlabeled.transfer import leaks
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.label_curve import hold_out
+from unlabeled.transfer.trained_on import (
+    document_length,
+    held_out_indices,
+    known_pool,
+    pool_indices,
+)
 
 if TYPE_CHECKING:
     from unlabeled.runs import Run
@@ -290,37 +295,6 @@ def _cap(y: NDArray[np.int64], per_class: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(kept))
 
 
-def pool_indices(run: Run) -> NDArray[np.int64]:
-    """Return which samples of the source were pre-trained on (text of older runs: all)."""
-    try:
-        return run.pool_indices()
-    except FileNotFoundError:
-        return np.arange(len(run.source()))
-
-
-def held_out_indices(run: Run) -> NDArray[np.int64]:
-    """Return which samples were kept out (text of older runs: none)."""
-    try:
-        return run.held_out_indices()
-    except FileNotFoundError:
-        return np.zeros(0, np.int64)
-
-
-def known_pool(run: Run) -> bool:
-    """Return whether a run wrote down what it was trained on; older ones of text did not."""
-    try:
-        run.pool_indices()
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def document_length(run: Run) -> int:
-    """Return how many tokens of a document are read."""
-    modality = run.config.modality
-    return modality.length if isinstance(modality, TextConfig) else 0
-
-
 def _read(
     run: Run,
     parts: tuple[Part, Part, Part],
@@ -379,25 +353,3 @@ def _tell(train: Inputs, test: Inputs, modality: Modality, notes: list[str]) -> 
         notes.append(f"{len(bad)} labelled samples cannot be read (first: {name}: {reason}).")
     if not len(train) or not len(test):
         raise DataError(f"No labelled {modality.name} can be read.")
-
-
-def pool_sample(run: Run, most: int, seed: int) -> Inputs:
-    """Return unlabelled samples that pre-training saw, for baselines to be fitted on."""
-    indices = pool_indices(run)
-    if len(indices) > most:
-        indices = np.sort(rng.generator(rng.mix(seed, most)).permutation(indices)[:most])
-    return Inputs(run.source(), indices, run.modality(), document_length(run))
-
-
-def pool_texts(run: Run, most: int, seed: int) -> Sequence[str]:
-    """Return unlabelled documents that pre-training saw."""
-    indices = pool_indices(run)
-    if len(indices) > most:
-        indices = np.sort(rng.generator(rng.mix(seed, most)).permutation(indices)[:most])
-    found = []
-    for index in indices:
-        try:
-            found.append(str(run.source().payload(int(index))))
-        except DataError:
-            continue
-    return found

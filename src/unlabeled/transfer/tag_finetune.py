@@ -19,8 +19,8 @@ from unlabeled.journal import read_json, write_json
 from unlabeled.transfer import tag_roster, tagging
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.roster import FIRST_LAYER
-from unlabeled.transfer.splits import document_length
 from unlabeled.transfer.tag_readings import TagProbe, TrainedTags, start_from
+from unlabeled.transfer.trained_on import document_length
 from unlabeled.transfer.words import WordInputs
 
 if TYPE_CHECKING:

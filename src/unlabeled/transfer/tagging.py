@@ -18,9 +18,10 @@ from unlabeled.data import tags
 from unlabeled.data.tags import Tagged
 from unlabeled.errors import UsageError
 from unlabeled.kinds import strings
-from unlabeled.transfer import label_curve, splits
+from unlabeled.transfer import label_curve, splits, trained_on
 from unlabeled.transfer.label_curve import hold_out
-from unlabeled.transfer.splits import Material, document_length
+from unlabeled.transfer.splits import Material
+from unlabeled.transfer.trained_on import document_length
 from unlabeled.transfer.words import WordInputs
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def _some(rows: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
 
 def _seen(run: Run, tested: Tagged, seed: int) -> int:
     """Count test sentences of six words or more that stand in the pre-training text."""
-    pool = "\n".join(_squeezed(text) for text in splits.pool_texts(run, _MOST_POOL, seed))
+    pool = "\n".join(_squeezed(text) for text in trained_on.pool_texts(run, _MOST_POOL, seed))
     return sum(
         _squeezed("".join(words)) in pool
         for words in tested.words
