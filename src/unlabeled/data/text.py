@@ -162,8 +162,7 @@ def prepare_text(
     Raises:
         DataError: nothing to train on, too many bad documents, or files that do not fit the data.
     """
-    folder = Path(folder)
-    stamp = folder / "tokens" / "prepared.json"
+    stamp = Path(folder) / "tokens" / "prepared.json"
     others = [documents for documents, _ in mix]
     wanted, outside = wanted or Wanted(), outside or Outside(near=False)
     asked = _asked(source, config, seed, held_out, others, wanted, outside)

@@ -109,8 +109,7 @@ def evaluate(
     if quick:
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
         arms = QUICK if arms is None else arms
-    book = Sketchbook(run.folder / LOOKS)
-    given = (labels, test, label_column)
+    given, book = (labels, test, label_column), Sketchbook(run.folder / LOOKS)
     asked = _Asked(given, counts, draws, quick, seed, task, transductive, book)
     laid = asked.lay(run, arms, [public.resolve(given) for given in against])
     others = [_other(one, laid, asked, minutes, console) for one in beside]
