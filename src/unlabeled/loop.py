@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -201,21 +202,26 @@ def _take(folder: Path, new: bool) -> Lock | None:
     return lock
 
 
-def seconds_per_step(config: RunConfig, data: Prepared, steps: int = 3) -> float:
+def seconds_per_step(
+    config: RunConfig,
+    data: Prepared,
+    steps: int = 3,
+    clock: Callable[[], float] = time.monotonic,
+) -> float:
     """Time a step of a throwaway copy of the run, after two for warming up."""
     state = build(config, Path(), data)
     stream = batches(state)
-    begun = time.monotonic()
+    begun = clock()
     for number in range(steps + 2):
         if number == 2:
-            begun = time.monotonic()
+            begun = clock()
         state.optim.set(0.5)
         backward(state.method, next(stream), 0.5, state)
         clip(state.optim, 1.0, state.config.optim.clip)
         state.optim.step()
         state.optim.zero()
         state.method.after_step(0.5)
-    return (time.monotonic() - begun) / steps
+    return (clock() - begun) / steps
 
 
 def _with_steps(config: RunConfig, data: Prepared, seconds: float) -> RunConfig:

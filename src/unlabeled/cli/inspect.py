@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unlabeled.cli import checks, findings, show
+from unlabeled.cli import checks, findings, show, tokenizing
 from unlabeled.cli.measure import LabelColumn, Labels
 from unlabeled.cli.train import Column, Kind, Method
 from unlabeled.errors import DataError, UsageError
@@ -29,6 +29,7 @@ def inspect(
     views: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw what a method sees (images).")
     ] = None,
+    tokenizers: tokenizing.Tried = None,
     encoder: findings.Through = None,
     out: findings.Out = Path("inspected.csv"),
     most: findings.Most = 20_000,
@@ -37,7 +38,8 @@ def inspect(
     """Count, measure and check data; propose a method.
 
     For images: how they will be read and why, the views of the method (--views), and with
-    labels whether an augmentation makes different classes alike. With --encoder for data of any
+    labels whether an augmentation makes different classes alike. For text, with --tokenizers:
+    with which tokenizer held-out text costs a generator least. With --encoder for data of any
     kind: copies, outliers and, with labels, those that are likely wrong.
     """
     paths, words = checks.separate(data)
@@ -52,13 +54,10 @@ def inspect(
         )
         return
     found = checks.source(path, kind, column).kind
-    if found != "image" and (views or labels):
-        raise UsageError(
-            f"--views is for images, and --labels for images or with --encoder RUN; {path} holds "
-            f"{found}."
-        )
-    if views is not None:
-        checks.writable(views)
+    if tokenizers is not None:
+        tokenizing.compare(path, found, column, tokenizers, words)
+        return
+    _fits(found, path, views, labels)
     from unlabeled.data.inspect import inspect as look
 
     seen = look(path, kind, column)
@@ -75,6 +74,17 @@ def inspect(
             ("unlabeled methods", "what can be learned without labels"),
         ]
     )
+
+
+def _fits(kind: str, path: str, views: Path | None, labels: str | None) -> None:
+    """Refuse options that are not for data of a kind, and a picture that cannot be written."""
+    if kind != "image" and (views or labels):
+        raise UsageError(
+            f"--views is for images, and --labels for images or with --encoder RUN; {path} holds "
+            f"{kind}."
+        )
+    if views is not None:
+        checks.writable(views)
 
 
 def _plan(

@@ -28,6 +28,7 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_decoder, require_mask
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import denoise, pairs
+from unlabeled.nn.guesses import Guess
 from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
 
@@ -82,8 +83,8 @@ class BART(Method):
         """Return what each token of the originals costs."""
         return token_scores(*self._write(batch))
 
-    def _write(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (S, K) and targets (S,)."""
+    def _write(self, batch: Batch) -> tuple[Guess, Tensor]:
+        """Return guesses and targets (S,)."""
         made = pairs.make(batch["plain"][0], batch.keys, self.spoil, self.edges)
         return pairs.write(self.encoder, self.head, made)
 

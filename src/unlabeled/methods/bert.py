@@ -28,6 +28,7 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention, require_mask
 from unlabeled.modalities.base import Modality
+from unlabeled.nn.guesses import Guess
 from unlabeled.nn.hiding import Hiding
 from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
@@ -83,14 +84,14 @@ class BERT(Method):
         """Return what each chosen token costs; keys that are fixed freeze the masks."""
         return token_scores(*self._guess(batch))
 
-    def _guess(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (S, K) and targets (S,) at the chosen tokens."""
+    def _guess(self, batch: Batch) -> tuple[Guess, Tensor]:
+        """Return guesses and targets (S,) at the chosen tokens."""
         x = batch["plain"][0]  # (B, 2 or 3, T)
         hidden, chosen = self.hide(x, batch.keys)
         where = chosen.flatten().nonzero().flatten()  # (S,)
         library: Any = self.encoder
         tokens: Tensor = library.tokens_at(torch.stack([hidden, x[:, 1]], 1), where)  # (S, D)
-        return self.head(tokens), x[:, 0].flatten()[where]
+        return Guess(self.head, tokens), x[:, 0].flatten()[where]
 
     def hide(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return ids with chosen tokens hidden, and which were chosen, both (B, T)."""

@@ -33,6 +33,7 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import infilling
+from unlabeled.nn.guesses import Guess
 from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
 
@@ -84,14 +85,15 @@ class GPT(Method):
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the mean cross-entropy of all targets in the batch, in nats."""
         x, prefix = self.change(batch["plain"][0], batch.keys)  # (B, 3, T)
-        return token_loss(self._logits(x, prefix), x[:, 2].flatten())
+        return token_loss(self._guess(x, prefix), x[:, 2].flatten())
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Scores:
         """Return what each target costs."""
         x = batch["plain"][0]
         targets = x[:, 2].flatten()
-        return token_scores(self._logits(x)[targets >= 0], targets[targets >= 0])
+        head, tokens = self._guess(x)
+        return token_scores(Guess(head, tokens[targets >= 0]), targets[targets >= 0])
 
     def change(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return rows with middles moved and targets only after prefixes, and the prefixes."""
@@ -106,12 +108,11 @@ class GPT(Method):
         targets = x[:, 2].masked_fill(inside, -1)
         return torch.stack([x[:, 0], x[:, 1], targets], 1), prefix
 
-    def _logits(self, x: Tensor, prefix: Tensor | None = None) -> Tensor:
-        """Return logits for every token, (B T, K)."""
+    def _guess(self, x: Tensor, prefix: Tensor | None = None) -> Guess:
+        """Return guesses after every token, of (B T, D)."""
         library: Any = self.encoder
         tokens: Tensor = library.tokens(x, prefix)
-        logits: Tensor = self.head(tokens.flatten(0, 1))
-        return logits
+        return Guess(self.head, tokens.flatten(0, 1))
 
     def chance(self, batch_size: int) -> float:
         """Return ln K."""

@@ -31,6 +31,7 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_decoder
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import pairs, span_corruption
+from unlabeled.nn.guesses import Guess
 from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
 
@@ -89,8 +90,8 @@ class T5(Method):
         """Return what each token that is to be written costs."""
         return token_scores(*self._write(batch))
 
-    def _write(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (S, K) and targets (S,)."""
+    def _write(self, batch: Batch) -> tuple[Guess, Tensor]:
+        """Return guesses and targets (S,)."""
         made = pairs.make(batch["plain"][0], batch.keys, self.corrupt, self.edges)
         return pairs.write(self.encoder, self.head, made)
 

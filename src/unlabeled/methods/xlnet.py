@@ -28,6 +28,7 @@ from unlabeled.errors import ConfigError
 from unlabeled.method import Method, MethodConfig
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import permutation
+from unlabeled.nn.guesses import Guess
 from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
 
@@ -84,14 +85,14 @@ class XLNet(Method):
         """Return what each guessed token costs; keys that are fixed freeze the order."""
         return token_scores(*self._guess(batch))
 
-    def _guess(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (S, K) and targets (S,)."""
+    def _guess(self, batch: Batch) -> tuple[Guess, Tensor]:
+        """Return guesses and targets (S,)."""
         x = batch["plain"][0]  # (B, 2 or 3, T)
         chosen, hidden = self.order(x, batch.keys)
         places = permutation.listed(chosen)  # (B, M)
         library: Any = self.encoder
         tokens: Tensor = library.permuted(x, hidden, places)  # (B, M, D)
-        return self.head(tokens[places >= 0]), x[:, 0][chosen]
+        return Guess(self.head, tokens[places >= 0]), x[:, 0][chosen]
 
     def order(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return which tokens are guessed, (B, T), and what places do not see, (B, T, T)."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unlabeled import rng
 from unlabeled.nn import packing
+from unlabeled.nn.guesses import Guess
 from unlabeled.nn.packing import packed
 
 Ids = packing.Ids
@@ -99,9 +100,8 @@ def edges_of(text: Any, encoder: Any) -> Edges:
     return Edges(tuple(text.opens), text.eos_id, start, text.pad_id)
 
 
-def write(encoder: Any, head: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Return logits (S, K) and ids (S,) of all that is to be written."""
+def write(encoder: Any, head: nn.Module, pairs: Pairs) -> tuple[Guess, Tensor]:
+    """Return guesses at, and ids (S,) of, all that is to be written."""
     tokens: Tensor = encoder.decode(pairs.source, pairs.inputs)  # (B, M, D)
     where = (pairs.targets >= 0).flatten()
-    logits: Tensor = head(tokens.flatten(0, 1)[where])
-    return logits, pairs.targets.flatten()[where]
+    return Guess(head, tokens.flatten(0, 1)[where]), pairs.targets.flatten()[where]

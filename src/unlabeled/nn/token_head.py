@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.nn.guesses import Guess, summed
 from unlabeled.nn.precision import full, no_autocast
 from unlabeled.types import Loss
 
@@ -26,21 +28,30 @@ class Scores(NamedTuple):
     right: Tensor
 
 
-def token_loss(logits: Tensor, targets: Tensor) -> Loss:
+def token_loss(guess: Tensor | Guess, targets: Tensor) -> Loss:
     """Return the mean cross-entropy of the targets in nats, and how many there are.
 
     Args:
-        logits: (S, K).
+        guess: (S, K) logits, or what they come from, which bounds the memory they take.
         targets: (S,) ids; -1 where nothing is to be guessed.
     """
     count = (targets >= 0).sum().clamp(min=1)
-    return Loss(cross_entropy(logits, targets, "sum") / count, {"targets": count})
+    if isinstance(guess, Guess):
+        return Loss(summed(guess, targets) / count, {"targets": count})
+    return Loss(cross_entropy(guess, targets, "sum") / count, {"targets": count})
 
 
-def token_scores(logits: Tensor, targets: Tensor) -> Scores:
-    """Return what each target cost, (S, K) and (S,); all of them are ids."""
-    nats = cross_entropy(logits, targets, "none")
-    return Scores(nats, targets, logits.argmax(-1) == targets)
+def token_scores(guess: Tensor | Guess, targets: Tensor) -> Scores:
+    """Return what each target costs, (S,); all of them are ids. See `token_loss`."""
+    if isinstance(guess, Guess):
+        rows = guess.rows()
+        if len(targets) <= rows:
+            return token_scores(guess.head(guess.tokens), targets)
+        parts = [slice(start, start + rows) for start in range(0, len(targets), rows)]
+        found = [token_scores(guess.head(guess.tokens[part]), targets[part]) for part in parts]
+        return Scores(*(torch.cat(column) for column in zip(*found, strict=True)))
+    nats = cross_entropy(guess, targets, "none")
+    return Scores(nats, targets, guess.argmax(-1) == targets)
 
 
 def teacher_nats(logits: Tensor, said: Tensor, temperature: float) -> Tensor:
