@@ -99,3 +99,5 @@ def test_a_study_of_recordings_reads_parts_and_speakers_apart(
     arms += ["mfcc_parts_apart", "mfcc_parts_spread"]
     found = evaluate(run, label_column="label", counts=[2], draws=1, arms=arms)
     assert {row["reading"] for row in found["rows"]} == set(arms)
+    assert set(found["codes"]) == {"own", "first"}
+    assert all(0 <= said["pnmi"] <= 1 and "group" in said for said in found["codes"].values())

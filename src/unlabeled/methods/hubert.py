@@ -100,6 +100,10 @@ class HuBERT(Method):
         """Return the code of each token, (B, T, M + 1) -> (B, N) int64."""
         if self.settled:
             return torch.as_tensor(self.own(full(self.teacher.tokens(x))))
+        return self.first_codes(x)
+
+    def first_codes(self, x: Tensor) -> Tensor:
+        """Return the codes of the spectrum itself, (B, T, M + 1) -> (B, N) int64."""
         return torch.as_tensor(self.first(self._frames.stacked(x)))
 
     def loss(self, batch: Batch, progress: float) -> Loss:

@@ -20,6 +20,7 @@ from unlabeled.runs import Lock
 from unlabeled.transfer import (
     borrow,
     clusters,
+    code_quality,
     label_curve,
     outcome,
     public,
@@ -277,7 +278,8 @@ def _without_labels(
         "probe": run.encoder,
         "untrained": lambda: run.untrained(run.config.loop.seed),
     }
-    found: dict[str, dict[str, Any]] = {"quality": {}, "clusters": {}}
+    codes = code_quality.of_run(run, material) if run.config.data.kind == "audio" else {}
+    found: dict[str, dict[str, Any]] = {"quality": {}, "clusters": {}, "codes": codes}
     for name, part in frozen.items():
         x = part.features.test
         if name in makers:

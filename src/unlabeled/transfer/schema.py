@@ -144,6 +144,11 @@ class ResultsModel(_Strict):
     clusters: dict[str, dict[str, dict[str, float]]] = Field(
         {}, description="by reading: nmi, ari and accuracy of kmeans and agglomerative clusters"
     )
+    codes: dict[str, dict[str, float]] = Field(
+        {},
+        description="codes of sound, `own` and `first`: perplexity (codes in use), pnmi of "
+        "classes, chance, pnmi of groups (`group`), label_purity, code_purity; docs/sound.md",
+    )
 
 
 def check(results: Mapping[str, Any]) -> ResultsModel:

@@ -67,4 +67,21 @@ def _unlabelled(results: Mapping[str, Any]) -> list[str]:
     ]
     if parts:
         found.append(f"Clusters by k-means against classes, NMI: {', '.join(parts)}")
+    return [*found, *_codes(results.get("codes", {}))]
+
+
+def _codes(codes: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Say what the codes of a method tell of classes and speakers.
+
+    >>> _codes({"own": {"perplexity": 71.3, "pnmi": 0.213, "chance": 0.02}})[0]
+    'Codes of the method: 71 in use; they tell .213 of the class (PNMI; .020 by chance)'
+    """
+    found = []
+    for name, said in codes.items():
+        who = "Codes of the method" if name == "own" else "Codes of the spectrum"
+        group = f", {_short(said['group'])} of the group" if "group" in said else ""
+        found.append(
+            f"{who}: {said['perplexity']:.0f} in use; they tell {_short(said['pnmi'])} of the "
+            f"class (PNMI; {_short(said['chance'])} by chance){group}"
+        )
     return found
