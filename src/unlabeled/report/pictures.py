@@ -1,8 +1,9 @@
-"""Pictures and texts of RUN/samples, made safe to put into a page."""
+"""Pictures, sounds and texts of RUN/samples, made safe to put into a page."""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import io
 import json
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 _MAX_FILE = 20_000_000
 _MAX_PIXELS = 16_000_000
 _MAX_EDGE = 1400
+_MAX_SOUND = 100_000
 _LOSSLESS = 40_000
 
 
@@ -45,6 +47,17 @@ def picture(path: Path, scale: int = 1) -> Picture | None:
     data, kind = _encode(small)
     text = base64.b64encode(data).decode("ascii")
     return Picture(f"data:image/{kind};base64,{text}", small.width * scale, small.height * scale)
+
+
+def audible(text: Any) -> str:
+    """Return a small WAV file in base64 as a data address, written again; else nothing."""
+    try:
+        data = base64.b64decode(str(text or ""), validate=True)
+    except (ValueError, binascii.Error):
+        return ""
+    if not data.startswith(b"RIFF") or data[8:12] != b"WAVE" or len(data) > _MAX_SOUND:
+        return ""
+    return f"data:audio/wav;base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _encode(image: Image.Image) -> tuple[bytes, str]:

@@ -10,8 +10,11 @@ from typing import Any
 from unlabeled.kinds import strings
 from unlabeled.methods import catalogue
 from unlabeled.report.folder import Folder
-from unlabeled.report.pictures import Picture, picture, record, short
+from unlabeled.report.pictures import Picture, audible, picture, record, short
 from unlabeled.report.wording import MISSING, percent, real
+
+_HEARD = 2
+"""Neighbours of a query that can be heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Piece:
     texts: list[dict[str, str]] = field(default_factory=list)
     near: list[dict[str, Any]] = field(default_factory=list)
     rows: list[tuple[str, str]] = field(default_factory=list)
+    players: list[list[dict[str, str]]] = field(default_factory=list)
     problem: str = ""
 
 
@@ -93,9 +97,24 @@ ROLLOUT = Wanted(
 )  # fmt: skip
 
 
+NAMED = Wanted(
+    "masks", "masks.png", "Heard, hidden, named",
+    "Left: the recording. Middle: what was left of it; the mean stands where it was hidden. Right: "
+    "the codes that the network names there, each drawn as the mean of the frames that have it.",
+    "Triples of spectrograms: whole, partly hidden, and with the codes that were named",
+)  # fmt: skip
+FORETOLD = Wanted(
+    "masks", "masks.png", "Heard and foretold",
+    "Left: the recording. Middle: what was heard before anything was foretold. Right: every frame "
+    "as it was foretold from those before it.",
+    "Triples of spectrograms: whole, their beginning, and as they were foretold",
+)  # fmt: skip
+
+
 _SAW = {"image": [VIEWS], "audio": [VIEWS], "series": [VIEWS], "video": [VIEWS]}
 _SAW_OF_TEXT = {"text": [GENERATIONS], "hidden": [FILLS]}
 _SAW_BY_METHOD = {"mae": [VIEWS, MASKS], "simmim": [VIEWS, MASKS], "videomae": [VIEWS, MASKS]}
+_SAW_BY_METHOD |= {"hubert": [VIEWS, NAMED], "apc": [VIEWS, FORETOLD]}
 _SAW_OF_LOGS = {"mtm": [HIDDEN], "patchtst": [HIDDEN], "dynamics": [ROLLOUT]}
 _LEARNED = {
     "image": [NEIGHBOURS, PATCHES, MAP],
@@ -165,10 +184,26 @@ def _neighbours(path: Path, wanted: Wanted) -> Piece | None:
             (str(q.get("name", "")), ", ".join(f"{n['name']} {n['similarity']}" for n in _near(q)))
             for q in queries
         ]
-        return Piece(wanted.title, wanted.note, image, wanted.alt, rows=rows)
+        return Piece(
+            wanted.title, wanted.note, image, wanted.alt, rows=rows, players=_players(tree, queries)
+        )
     near = [{"text": short(q.get("text", "")), "neighbours": _near(q)} for q in queries]
     note = "What lies nearest in feature space to twelve held-out texts, with the cosine."
     return Piece(wanted.title, note, near=near)
+
+
+def _players(tree: Mapping[str, Any], queries: list[dict[str, Any]]) -> list[list[dict[str, str]]]:
+    """Return a row of recordings for each query, itself first; only sound reaches the page."""
+    sounds = tree.get("sounds")
+    if not isinstance(sounds, dict):
+        return []
+    rows = []
+    for query in queries:
+        near = [(n["name"], n["similarity"]) for n in _near(query)[:_HEARD]]
+        names = [(str(query.get("name", "")), ""), *near]
+        heard = [(name, word, audible(sounds.get(name))) for name, word in names]
+        rows.append([{"name": n, "similarity": w, "address": a} for n, w, a in heard if a])
+    return [row for row in rows if row]
 
 
 def _near(query: Mapping[str, Any]) -> list[dict[str, str]]:
