@@ -70,7 +70,7 @@ def means(method: Any, clips: Tensor, count: int) -> Tensor:
     heard = encoder.heard(clips)
     frames, codes = encoder.stacked(clips)[heard], method.codes_of(clips)[heard]
     one = torch.nn.functional.one_hot(codes, count).to(frames)  # (S, K)
-    return (one.T @ frames) / one.sum(0).clamp(min=1)[:, None]
+    return torch.as_tensor(one.T @ frames / one.sum(0).clamp(min=1)[:, None])
 
 
 def _foretold(method: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
