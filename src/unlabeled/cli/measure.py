@@ -235,7 +235,13 @@ def judge(
     run = Run.open(folder).with_windows(windows)
     taken = None if other is None else Run.open(other).with_windows(windows)
     beside = [Run.open(one).with_windows(windows) for one in repeated]
-    measure(run, labels, console=show.console(), reuse=taken, beside=beside, **options)
+    try:
+        measure(run, labels, console=show.console(), reuse=taken, beside=beside, **options)
+    except KeyboardInterrupt:
+        rows = folder / "evaluate" / "rows.jsonl"
+        kept = max(0, rows.read_bytes().count(b"\n") - 1) if rows.is_file() else 0
+        show.say(f"\n{kept:,} rows are kept in {rows.parent}; the same command makes the rest.")
+        raise
 
 
 def _arms(text: str) -> list[str]:

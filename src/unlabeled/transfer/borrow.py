@@ -68,6 +68,7 @@ def facts(run: Run, material: Material, search: Search, about: Any) -> dict[str,
         getattr(train.source, "fingerprint", ""), getattr(test.source, "fingerprint", ""),
         train.indices, material.y, material.pool, material.validation, test.indices,
         material.y_test, *aims, material.classes, material.task,
+        material.group_train, material.group,
     ]  # fmt: skip
     start = "" if config.encoder.init is None else _weights(Path(config.encoder.init))
     return {

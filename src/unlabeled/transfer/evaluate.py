@@ -13,7 +13,6 @@ import numpy as np
 from rich.console import Console
 
 from unlabeled import kinds
-from unlabeled.config import TextConfig
 from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.journal import write_json
 from unlabeled.runs import Lock
@@ -33,19 +32,19 @@ from unlabeled.transfer import (
     tagging,
     targets,
 )  # fmt: skip
-from unlabeled.transfer.arms import OURS, QUICK, check, name_of
+from unlabeled.transfer.arms import OURS, QUICK, check
 from unlabeled.transfer.metrics import headline
-from unlabeled.transfer.readings import Frozen, Reading
+from unlabeled.transfer.pace import Teller
+from unlabeled.transfer.readings import Frozen, Reading, Search
 from unlabeled.transfer.splits import Material
 from unlabeled.transfer.study import Store, Study
-from unlabeled.transfer.units import unit_of
 
 if TYPE_CHECKING:
     from unlabeled.encoders.base import Encoder
     from unlabeled.runs import Run
 
 RESULTS = "results.json"
-ROWS = 1
+ROWS = 2
 """Form of kept rows; those of another form are made again."""
 MOST_TEST, MOST_TEST_QUICK = 10_000, 2_000
 QUICK_MINUTES, QUICK_DRAWS = 1.5, 3
@@ -128,8 +127,8 @@ def _other(
     lock = Lock(run.folder / "evaluate")
     try:
         store = Store(run.folder / "evaluate", _key(run, material, asked.quick, asked.seed))
-        tell = _teller(console, material.task)
-        how = asked.draws, asked.seed, _metric(material), store, minutes, tell
+        told = Teller(console, material.task)
+        how = asked.draws, asked.seed, _metric(material), store, minutes, told
         first[0].notes.extend(
             f"{run.folder.name}: {n}" for n in Study(material, chosen, grid, *how).run()
         )
@@ -226,7 +225,7 @@ def _made(
         study = Study(
             material, chosen, grid, draws, seed,
             _metric(material),
-            _store(run, material, quick, seed, reuse), minutes, _teller(console, material.task),
+            _store(run, material, quick, seed, reuse), minutes, Teller(console, material.task),
         )  # fmt: skip
         left_out, unlabelled = study.run(), _without_labels(run, material, kept)
         stores = [(run.folder.name, study.store), *others]
@@ -246,11 +245,23 @@ def _metric(material: Material) -> str:
 def _store(run: Run, material: Material, quick: bool, seed: int, reuse: Run | None) -> Store:
     """Open the rows that are kept, with those that another study has for us."""
     store = Store(run.folder / "evaluate", _key(run, material, quick, seed))
-    mine = borrow.facts(run, material, roster.search_of(run, quick), (ROWS, quick, seed))
+    mine = _facts(run, material, quick, seed)
     if reuse is not None:
         borrow.take(store, mine, reuse.folder)
     material.notes.extend(borrow.said(store, mine))
     return store
+
+
+def _search(run: Run, material: Material, quick: bool, ways: bool = False) -> Search:
+    """Return what is tried where networks are trained."""
+    if material.task == tagging.TASK:
+        return tag_roster.search_of(quick)
+    return roster.search_of(run, quick, ways)
+
+
+def _facts(run: Run, material: Material, quick: bool, seed: int) -> dict[str, str]:
+    """Return hashes of what rows without pre-training depend on."""
+    return borrow.facts(run, material, _search(run, material, quick), (ROWS, quick, seed))
 
 
 def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list[int]:
@@ -291,38 +302,14 @@ def _without_labels(
 
 
 def _key(run: Run, material: Material, quick: bool, seed: int) -> str:
-    """Return a hash of everything that rows depend on."""
+    """Return a hash of everything that rows depend on: the facts, and the encoder's weights."""
     digest = hashlib.sha256()
     for path in sorted((run.folder / "encoder").glob("*.safetensors")):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
-    digest.update(str(getattr(material.train.source, "fingerprint", "")).encode())
-    for part in (material.train.indices, material.y, material.pool, material.test.indices):
-        digest.update(np.ascontiguousarray(part).tobytes())
-    digest.update(material.y_test.tobytes())
-    digest.update(repr((ROWS, material.classes, quick, seed)).encode())
-    if material.targets is not None:
-        digest.update(material.targets.tobytes() + material.truth.tobytes())
-    read, network = run.config.modality, run.config.encoder
-    if isinstance(read, TextConfig):
-        digest.update(repr((read.length, read.windows, network.pool, network.layer)).encode())
+    facts = _facts(run, material, quick, seed)
+    digest.update(repr((sorted(facts.items()), _search(run, material, quick, True))).encode())
     return digest.hexdigest()
-
-
-def _teller(console: Console | None, task: str) -> Callable[[label_curve.Row], None]:
-    if console is None:
-        return lambda row: None
-    unit = unit_of(task).labels
-
-    def tell(row: label_curve.Row) -> None:
-        if row.seconds > 2:
-            console.print(
-                f"{name_of(row.reading)}, {row.labels_per_class} {unit}, draw "
-                f"{row.draw + 1}: {row.score:.3f} ({row.seconds:.0f} s)",
-                highlight=False,
-            )
-
-    return tell
 
 
 def _show(console: Console, results: Mapping[str, Any]) -> None:

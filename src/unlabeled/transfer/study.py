@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from unlabeled.journal import read_lines, write_atomic
 from unlabeled.transfer import label_curve, targets
 from unlabeled.transfer.label_curve import Row
 from unlabeled.transfer.metrics import accuracy, macro_f1
+from unlabeled.transfer.pace import Teller
 from unlabeled.transfer.readings import Outcome, Reading, Trained
 from unlabeled.transfer.splits import Material
 from unlabeled.transfer.units import unit_of
 
-ROWS, GUESSES = "rows.jsonl", "guesses"
+ROWS, GUESSES, EARLIER = "rows.jsonl", "guesses", "earlier"
 
 
 class Store:
@@ -29,15 +31,21 @@ class Store:
 
     Args:
         folder: where they are kept.
-        key: what the rows depend on; rows of another key are thrown away.
+        key: what the rows depend on; rows of another key are put aside, in a folder of their
+            own, and taken up again by the study that they belong to.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder = folder
         self.rows: dict[tuple[str, int, int], Row] = {}
         self.guesses: dict[tuple[str, int, int], NDArray[Any]] = {}
-        (folder / GUESSES).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         lines = read_lines(folder / ROWS)
+        if lines and lines[0].get("key") != key:
+            _move(folder, folder / EARLIER / str(lines[0].get("key"))[:16])
+            _move(folder / EARLIER / key[:16], folder)
+            lines = read_lines(folder / ROWS)
+        (folder / GUESSES).mkdir(exist_ok=True)
         if not lines or lines[0].get("key") != key:
             write_atomic(folder / ROWS, json.dumps({"key": key}) + "\n")
             lines = []
@@ -69,6 +77,17 @@ class Store:
         self.rows[row.key], self.guesses[row.key] = row, guess
 
 
+def _move(here: Path, there: Path) -> None:
+    """Move the rows of a study and their guesses, where there are any."""
+    if not (here / ROWS).is_file():
+        return
+    shutil.rmtree(there / GUESSES, ignore_errors=True)
+    there.mkdir(parents=True, exist_ok=True)
+    for part in (GUESSES, ROWS):
+        if (here / part).exists():
+            (here / part).replace(there / part)
+
+
 @dataclass
 class Study:
     """Which readings are made with which labels.
@@ -82,7 +101,8 @@ class Study:
         metric: the headline metric.
         store: where rows are kept.
         minutes: time after which no further network is trained; None is no limit.
-        tell: called with each new row.
+        teller: told of what will be made and of each new row.
+        pace: seconds a step of the arms that train, as far as timed.
     """
 
     material: Material
@@ -93,27 +113,52 @@ class Study:
     metric: str
     store: Store
     minutes: float | None = None
-    tell: Callable[[Row], None] = lambda row: None
+    teller: Teller = field(default_factory=Teller)
+    pace: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> list[str]:
-        """Make all rows that are missing; return what was left out for lack of time."""
+        """Make all rows that are missing; return what was left out for lack of time.
+
+        The first draw of what is frozen, and the first training of each arm, come before the
+        rest, so that what the rest costs is known soon.
+        """
         started = time.monotonic()
         frozen = [n for n, r in self.readings.items() if not isinstance(r, Trained)]
-        for name in frozen:
-            for count, draw in self._places():
-                self._row(name, count, draw)
         self._recall()
-        return self._train(started)
+        self.teller.begin(self)
+        self._read(frozen, self._places()[: len(self.counts)])
+        self._train(started, self._places()[:1])
+        self.teller.timed(self)
+        self._read(frozen, self._places())
+        return self._train(started, self._places())
+
+    @property
+    def total(self) -> int:
+        """Return how many rows there will be."""
+        return len(self.readings) * len(self.counts) * self.draws
+
+    def missing(self, name: str) -> list[tuple[int, int]]:
+        """Return the (count, draw) that a reading lacks."""
+        return [place for place in self._places() if (name, *place) not in self.store.rows]
+
+    def num_labels(self, count: int, draw: int) -> int:
+        """Return how many samples have a label."""
+        return len(self._labelled(count, draw))
+
+    def _read(self, names: Sequence[str], places: Sequence[tuple[int, int]]) -> None:
+        for name in names:
+            for count, draw in places:
+                self._row(name, count, draw)
 
     def _places(self) -> list[tuple[int, int]]:
         """Return every count of the first draw, then of the second: any prefix is a study."""
         return [(count, draw) for draw in range(self.draws) for count in self.counts]
 
-    def _train(self, started: float) -> list[str]:
+    def _train(self, started: float, places: Sequence[tuple[int, int]]) -> list[str]:
         trained = {n: r for n, r in self.readings.items() if isinstance(r, Trained)}
-        pace: dict[str, float] = {}
+        pace = self.pace
         left_out: dict[tuple[str, int], int] = {}
-        for count, draw in self._places():
+        for count, draw in places:
             for name, reading in trained.items():
                 if (name, count, draw) in self.store.rows:
                     continue
@@ -150,7 +195,7 @@ class Study:
         found = self.readings[name](self._labelled(count, draw), count, draw)
         row = self._score(name, count, draw, found, time.monotonic() - before)
         self.store.add(row, found.test)
-        self.tell(row)
+        self.teller.row(self, row)
 
     def _score(self, name: str, count: int, draw: int, found: Outcome, seconds: float) -> Row:
         material = self.material
