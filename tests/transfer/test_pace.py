@@ -32,17 +32,20 @@ def study(rows: dict[tuple[str, int, int], float], readings: dict[str, Any], **m
         store=SimpleNamespace(rows=made),
         missing=lambda name: [p for p in places if (name, *p) not in made],
         num_labels=lambda count, draw: 4 * count,
-        **{"pace": {}, "total": 12 * len(readings), **more},
+        **{"pace": {}, "total": 12 * len(readings), "draws": 4, "counts": COUNTS, **more},
     )
 
 
 def test_quick_rows_cost_what_the_cheapest_of_their_count_did() -> None:
     rows = {("knn", c, 0): s for c, s in zip(COUNTS, (30.0, 2.0, 5.0), strict=True)}
-    rows["knn", 1, 1] = 1.0  # the first of all computed the features
+    # The first row computed the features and says nothing of others with as many labels.
+    assert pace.left(study(rows, {"knn": None})) == 3 * 2.0 + 3 * 2.0 + 3 * 5.0
+    rows["knn", 1, 1] = 1.0
     assert pace.left(study(rows, {"knn": None})) == 2 * 1.0 + 3 * 2.0 + 3 * 5.0
-    assert pace.left(study({}, {"knn": None})) is None
     # Another arm of which nothing is known costs as much.
     assert pace.left(study(rows, {"knn": None, "probe": None})) == 2 * 23.0
+    for few in ({}, {("knn", 1, 0): 30.0}):
+        assert pace.left(study(few, {"knn": None})) is None
 
 
 def test_trainings_cost_their_steps_and_one_search_a_count() -> None:
@@ -64,13 +67,13 @@ def test_a_study_says_what_it_makes_and_what_is_there(tmp_path: Any) -> None:
         evaluate(PlantedRun(tmp_path), None, console=console, **{**asked, **options})
         return console.export_text()
 
-    first = told(draws=1)
+    first = told(draws=2, arms=["knn", "scratch"])
     assert (
-        "Study: 3 readings at 2 numbers of labels, 1 draws: 4 rows without training and 2 "
-        "trainings (2 from scratch). Ctrl-C keeps every finished row" in first
+        "Study: 2 readings at 2 numbers of labels, 2 draws: 4 rows without training and 4 "
+        "trainings (4 from scratch). Ctrl-C keeps every finished row" in first
     )
-    assert "8 rows" not in first
-    assert "and 2 trainings (2 from scratch); 6 rows are there from before." in told(draws=2)
+    more = told(draws=2)
+    assert "3 readings at 2 numbers of labels, 2 draws: 4 rows without training; 8 rows are" in more
     assert "Study:" not in told(draws=2)
 
 

@@ -27,7 +27,7 @@ _SLOW, _QUIET = 2.0, 15.0
 
 
 def left(study: Study) -> float | None:
-    """Return about how many seconds the missing rows will take; None while nothing was timed."""
+    """Return about how many seconds the missing rows will take; None while too little was timed."""
     parts = [
         _of_trained(study, name, reading) if isinstance(reading, Trained) else _quick(study, name)
         for name, reading in study.readings.items()
@@ -36,18 +36,25 @@ def left(study: Study) -> float | None:
     known = [part for part in parts if part is not None]
     if parts and not known:
         return None
-    # An arm of which no row is timed costs what the others cost on average.
+    # An arm of which too little is timed costs what the others cost on average.
     return sum(known) + (len(parts) - len(known)) * float(np.mean(known)) if known else 0.0
 
 
 def _quick(study: Study, name: str) -> float | None:
-    """Return the seconds of an arm's missing rows: each as the cheapest of the nearest count."""
+    """Return the seconds of an arm's missing rows: each as the cheapest of the nearest count.
+
+    The first row computes the features, so that one alone says little of the others.
+    """
     timed: dict[int, float] = {}
-    for (arm, count, _), row in study.store.rows.items():
-        if arm == name:
-            timed[count] = min(timed.get(count, np.inf), row.seconds)
-    if not timed:
+    rows = [row for (arm, _, _), row in study.store.rows.items() if arm == name]
+    for row in rows:
+        count = row.labels_per_class
+        timed[count] = min(timed.get(count, np.inf), row.seconds)
+    if len(rows) < min(2, study.draws * len(study.counts)):
         return None
+    first = rows[0].labels_per_class
+    if len(timed) > 1 and sum(row.labels_per_class == first for row in rows) == 1:
+        del timed[first]
     return sum(
         timed[min(timed, key=lambda known: abs(np.log(known / count)))]
         for count, _ in study.missing(name)

@@ -86,6 +86,8 @@ def _move(here: Path, there: Path) -> None:
     for part in (GUESSES, ROWS):
         if (here / part).exists():
             (here / part).replace(there / part)
+    if not any(here.iterdir()):
+        here.rmdir()
 
 
 @dataclass
