@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unlabeled.api import Classifier, Encoder, Evaluation, evaluate, pretrain
     from unlabeled.errors import UnlabeledError
+    from unlabeled.transfer.planning import Planner
     from unlabeled.transfer.policy import Policy
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ __all__ = [
     "Classifier",
     "Encoder",
     "Evaluation",
+    "Planner",
     "Policy",
     "UnlabeledError",
     "__version__",
@@ -36,6 +38,7 @@ _HOME = {
     "Classifier": "unlabeled.api",
     "Encoder": "unlabeled.api",
     "Evaluation": "unlabeled.api",
+    "Planner": "unlabeled.transfer.planning",
     "Policy": "unlabeled.transfer.policy",
     "UnlabeledError": "unlabeled.errors",
     "evaluate": "unlabeled.api",

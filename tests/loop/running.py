@@ -102,6 +102,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "method": {"transitions": 8, "hidden_dim": 32, "code_dim": 8},
     },
     "patchtst": {"encoder": {"name": "hf:patchtst-1x32h2", "patch": 4}, "method": {}},
+    "leworldmodel": {
+        "encoder": {"name": "hf:modernbert-1x32h2", "patch": 1},
+        "method": {"hidden_dim": 32, "out_dim": 8, "lines": 32},
+    },
     "mtm": {"encoder": {"name": "hf:modernbert-1x32h2", "patch": 2}, "method": {}},
     "videomae": {"encoder": CLIPS, "method": {"mask_ratio": 0.75, "decoder_depth": 1}},
     "ts2vec": {

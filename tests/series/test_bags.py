@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unlabeled.data import log_bags
-from unlabeled.data.align import FINEST, Stream, align
+from unlabeled.data import bag_spool, log_bags
+from unlabeled.data.align import FINEST
+from unlabeled.data.bag_spool import Spoken, Spool
 from unlabeled.data.find import find
 from unlabeled.errors import DataError, MissingExtraError, UsageError
 
@@ -135,18 +136,58 @@ def test_bags_of_both_versions_of_ros(version: int, tmp_path: Path) -> None:
     np.testing.assert_allclose(elbow, scale * np.arange(30), rtol=1e-6)
 
 
+def aligned(*messages: Spoken) -> dict[str, np.ndarray]:
+    spool = Spool(messages)
+    names = ["time", *spool.places]
+    return dict(zip(names, spool.rows(names, 0, spool.clock.count).T, strict=True))
+
+
+def spoken(topic: str, seconds: float, **numbers: float) -> Spoken:
+    return Spoken(topic, round(seconds * 1e9), numbers)
+
+
 def test_fast_topics_are_thinned_out_and_odd_times_are_held() -> None:
-    fast = Stream(np.arange(1000) * 0.001, [{"a": float(i)} for i in range(1000)])
-    slow = Stream(np.array([0.055, 0.505]), [{"b": 1.0}, {"b": 2.0}])
-    found = align([fast, slow])
+    fast = [spoken("f", i * 0.001, a=float(i)) for i in range(1000)]
+    found = aligned(*fast, spoken("s", 0.055, b=1.0), spoken("s", 0.505, b=2.0))
     np.testing.assert_allclose(np.diff(found["time"]), FINEST)
     np.testing.assert_allclose(found["a"], np.arange(100) * 10)
     assert np.isnan(found["b"][:6]).all()
     assert (found["b"][6:51] == 1).all()
     with pytest.raises(DataError, match="no message with a number"):
-        align([])
-    with pytest.raises(DataError, match="at most 268,435,456 are read"):
-        align([Stream(np.array([0.0, 0.01, 0.02, 1e9]), [{"a": 1.0}] * 4)])
+        aligned()
+    with pytest.raises(DataError, match=r"at most 1,073,741,824 are read"):
+        aligned(*(spoken("f", second, a=1.0) for second in (0.0, 0.01, 0.02, 1e9)))
+
+
+def test_any_stretch_of_a_shuffled_bag_is_that_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Messages out of order, of which some lack a number and some bring a new one, in blocks."""
+    monkeypatch.setattr(bag_spool, "_BLOCK", 7)
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.uniform(0, 5, 90))
+    told = [
+        spoken("a", t, **{n: float(rng.normal()) for n in ("x", "y", "z")[: 1 + i % 3]})
+        for i, t in enumerate(times)
+    ]
+    slow = [spoken("b", t, w=float(i)) for i, t in enumerate(np.arange(0.3, 4, 0.5))]
+    mixed = [*told, *slow]
+    whole = aligned(*mixed)
+    rng.shuffle(mixed)  # type: ignore[arg-type]
+    spool = Spool(mixed)
+    names = ["time", "x", "y", "z", "w"]
+    for start, stop in ((0, 1), (3, 40), (60, spool.clock.count)):
+        part = spool.rows(names, start, stop)
+        expected = np.stack([whole[name][start:stop] for name in names], 1)
+        np.testing.assert_array_equal(part, expected)
+    step = spool.clock.step
+    usual = float(np.median(np.diff(times)))
+    for row in range(0, spool.clock.count, 5):  # told plainly: the newest message, if not too old
+        now = min(times[0], 0.3) + row * step
+        newest = max((i for i, t in enumerate(times) if t <= now + 1e-3 * step), default=None)
+        old = newest is None or now - times[newest] > 2.001 * max(usual, step)
+        value = whole["x"][row]
+        assert np.isnan(value) if old else value == pytest.approx(told[newest].numbers["x"])
 
 
 def test_damaged_bags_are_told_and_do_not_stop_others(tmp_path: Path) -> None:

@@ -16,18 +16,19 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled.data.align import Stream, align
-from unlabeled.data.log_columns import Columns
+from unlabeled.data.bag_spool import Spoken, Spool
+from unlabeled.data.log_columns import Columns, narrow
 from unlabeled.errors import DataError, MissingExtraError
+from unlabeled.modalities.stretch import Values
 
 SUFFIXES = (".mcap", ".bag", ".db3")
 WHOLE = b"metadata.yaml"
@@ -43,14 +44,6 @@ _WORD, _TYPE = re.compile(r"\w+"), re.compile(r"\w+(/\w+)+")
 _LEFT_OUT = re.compile(r"covariance$|^header$|^stamp$")
 
 
-class Spoken(NamedTuple):
-    """A message: its topic, when it was recorded in nanoseconds, and its numbers by name."""
-
-    topic: str
-    time: int
-    numbers: Mapping[str, float]
-
-
 class BagLog(Columns):
     """An MCAP file or a bag, on one clock.
 
@@ -61,10 +54,11 @@ class BagLog(Columns):
 
     def __init__(self, path: bytes) -> None:
         self.path = path
-        table = self._table()
-        super().__init__(dict.fromkeys(table, 0), len(table["time"]))
+        spool = self._spool()
+        names = ["time", *spool.places]
+        super().__init__(dict.fromkeys(names, 0), spool.clock.count)
 
-    def _table(self) -> Mapping[str, NDArray[np.float64]]:
+    def _spool(self) -> Spool:
         try:
             about = os.stat(self.path)
         except OSError as error:
@@ -77,31 +71,24 @@ class BagLog(Columns):
 
     def block(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return a column of some rows."""
-        return self._table()[name][start:stop]
+        return self._spool().rows([name], start, stop)[:, 0]
+
+    def rows(self, names: Sequence[str], start: int, stop: int) -> Values:
+        """Return channels of some rows, each topic looked up once."""
+        self.check(names)
+        return narrow(self._spool().rows(names, start, stop))
 
 
-@lru_cache(maxsize=4)
-def _read(path: str, size: int, changed: int) -> Mapping[str, NDArray[np.float64]]:
-    """Return the columns of a bag; the last few are kept."""
+@lru_cache(maxsize=256)
+def _read(path: str, size: int, changed: int) -> Spool:
+    """Decode a bag; so many open files are kept, and more bags are decoded again."""
     reader = of_mcap if path.lower().endswith(".mcap") else of_bag
-    times: dict[str, list[int]] = {}
-    rows: dict[str, list[Mapping[str, float]]] = {}
     try:
-        for topic, time, numbers in reader(Path(path)):
-            if numbers:
-                times.setdefault(topic, []).append(time)
-                rows.setdefault(topic, []).append(numbers)
+        return Spool(reader(Path(path)))
     except (DataError, MissingExtraError):
         raise
     except Exception as error:  # their readers raise whatever a damaged file leads them to
         raise DataError(f"it cannot be read as a bag ({_first(error)})") from None
-    first = min((t[0] for t in times.values()), default=0)
-    streams = []
-    for topic, stamps in times.items():
-        order = np.argsort(np.asarray(stamps), kind="stable")
-        seconds = (np.asarray(stamps)[order] - first) / 1e9
-        streams.append(Stream(seconds, [rows[topic][i] for i in order]))
-    return align(streams)
 
 
 def of_mcap(path: Path) -> Iterator[Spoken]:
@@ -117,7 +104,7 @@ def of_mcap(path: Path) -> Iterator[Spoken]:
     decoders: dict[int, Callable[[bytes], Any] | None] = {}
     refused: Counter[str] = Counter()
     with path.open("rb") as file:
-        for schema, channel, message in make_reader(file).iter_messages():
+        for schema, channel, message in make_reader(file).iter_messages(log_time_order=False):
             if channel.id not in decoders:
                 decoders[channel.id] = _decoder(schema, channel.message_encoding)
                 if decoders[channel.id] is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,7 @@ from unlabeled.errors import DataError, nearest
 from unlabeled.modalities.roles import role
 from unlabeled.modalities.stretch import Values
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 _TRUE = ("1", "1.0", "True", "true", "TRUE")
 
 
@@ -67,16 +67,25 @@ class Columns:
         Raises:
             DataError: they cannot be read, or a channel is not there.
         """
+        self.check(names)
         found = np.full((stop - start, len(names)), np.nan, np.float32)
         kept: dict[str, NDArray[Any]] = {}
         for place, name in enumerate(names):
-            if name not in self._places:
-                raise DataError(f"it has no column '{name}'{nearest(name, self._places)}")
             column, number = self._places[name]
             if column not in kept:
                 kept[column] = self._checked(column, start, stop)
             found[:, place] = kept[column][:, number]
         return found
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse names that no channel has.
+
+        Raises:
+            DataError: with the nearest one.
+        """
+        for name in names:
+            if name not in self._places:
+                raise DataError(f"it has no column '{name}'{nearest(name, self._places)}")
 
     def _checked(self, column: str, start: int, stop: int) -> NDArray[Any]:
         """Return a column of numbers as (T, W), with NaN for what is not finite or too large."""
@@ -97,32 +106,45 @@ class Columns:
         numbers = next(
             (name for name in (*self.blocks, *self.words) if role(name) == "episode"), None
         )
-        if numbers is not None:
-            column = self._whole(numbers)
-            ends = np.flatnonzero(column[1:] != column[:-1]) + 1
-            starts = np.concatenate([[0], ends])
-            return [
-                (_label(column[a]), int(a), int(b))
-                for a, b in zip(starts, [*ends, self.num_rows], strict=True)
-            ]
-        return self._by_flags()
+        return self._by_flags() if numbers is None else self._by_numbers(numbers)
+
+    def _by_numbers(self, name: str) -> list[tuple[str, int, int]]:
+        """Cut where the number, or the name, of the episode changes."""
+        starts: list[int] = []
+        labels: list[str] = []
+        last: Any = None
+        for first, column in self._blocks(name):
+            changed = np.flatnonzero(column[1:] != column[:-1]) + 1
+            here = [0, *changed.tolist()] if last is None or column[0] != last else changed.tolist()
+            starts += [first + place for place in here]
+            labels += [_label(column[place]) for place in here]
+            last = column[-1]
+        return list(zip(labels, starts, [*starts[1:], self.num_rows], strict=True))
 
     def _by_flags(self) -> list[tuple[str, int, int]]:
-        over = np.zeros(self.num_rows, bool)
+        """Cut after rows where a flag says that an episode is over."""
+        ends: set[int] = set()
         for name in (*self.blocks, *self.words):
             if role(name) == "done" and self.blocks.get(name, 0) <= 1:
-                over |= np.isin(self._whole(name).astype(np.str_), _TRUE)
-        ends = np.flatnonzero(over[:-1]) + 1
-        if not len(ends):
+                for first, column in self._blocks(name):
+                    # Numbers are compared as such: as words they would take a hundred bytes each.
+                    over = column == 1 if column.dtype.kind in "fiub" else _true(column)
+                    ends.update((first + 1 + np.flatnonzero(over)).tolist())
+        edges = [0, *sorted(ends - {self.num_rows}), self.num_rows]
+        if len(edges) == 2:
             return [("", 0, self.num_rows)]
-        edges = [0, *ends.tolist(), self.num_rows]
         return [(str(i), a, b) for i, (a, b) in enumerate(pairwise(edges))]
 
-    def _whole(self, name: str) -> NDArray[Any]:
-        """Return a whole column, read in blocks."""
-        edges = range(0, self.num_rows, _BLOCK)
-        parts = [self.block(name, a, min(a + _BLOCK, self.num_rows)) for a in edges]
-        return np.concatenate([np.asarray(part).reshape(len(part), -1)[:, 0] for part in parts])
+    def _blocks(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the first row and the values of parts of a column."""
+        for start in range(0, self.num_rows, _BLOCK):
+            part = np.asarray(self.block(name, start, min(start + _BLOCK, self.num_rows)))
+            if len(part):
+                yield start, part.reshape(len(part), -1)[:, 0]
+
+
+def _true(words: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray(np.isin(words.astype(np.str_), _TRUE))
 
 
 def narrow(values: NDArray[np.float64]) -> Values:

@@ -53,6 +53,7 @@ METHODS: dict[str, str] = {
     "data2vec_audio": "unlabeled.methods.data2vec_audio:Data2VecAudio",
     "dynamics": "unlabeled.methods.dynamics:Dynamics",
     "patchtst": "unlabeled.methods.patchtst:PatchTST",
+    "leworldmodel": "unlabeled.methods.leworldmodel:LeWorldModel",
     "mtm": "unlabeled.methods.mtm:MTM",
     "videomae": "unlabeled.methods.videomae:VideoMAE",
     "ts2vec": "unlabeled.methods.ts2vec:TS2Vec",
