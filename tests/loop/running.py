@@ -88,6 +88,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "contriever": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "tsdae": {"encoder": {"name": "hf:bert-1x32h2"}, "method": {}},
     "electra": {"encoder": {"name": "hf:electra-1x32h2"}, "method": {}},
+    "cola": {
+        "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},
+        "method": {"out_dim": 16},
+    },
     "apc": {"encoder": {"name": "hf:llama-1x32h2", "patch": 2}, "method": {}},
     "hubert": {
         "encoder": {"name": "hf:modernbert-2x32h2", "patch": 2},

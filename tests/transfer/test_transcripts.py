@@ -106,6 +106,7 @@ def test_tones_are_read_as_letters_and_the_transcriber_is_kept(run, monkeypatch)
     assert (found.validation, found.train, found.left_out) == (20, 40, 0)  # two speakers of six
     assert found.error < 0.2
     assert found.low <= found.error <= found.high
+    assert found.constant_error > 0.5
     monkeypatch.setattr("unlabeled.runs.Run.open", lambda folder: run)
     count = write.transcripts(run.folder, run.source(), run.folder / "out.csv")
     lines = (run.folder / "out.csv").read_text().splitlines()

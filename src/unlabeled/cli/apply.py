@@ -168,6 +168,7 @@ def _learn_transcripts(
         f"{found.high:.3f}) on {found.validation} recordings set aside (they also chose the "
         f"training, so slightly too low); learned from {found.train}"
     )
+    show.say(f"always saying '{found.constant[:40]}' would have {found.constant_error:.3f}")
     if found.left_out:
         show.say(f"{found.left_out} recordings are too short for their transcript and left out")
     show.say(f"Transcriber  {found.folder}")

@@ -48,6 +48,7 @@ METHODS: dict[str, str] = {
     "ct": "unlabeled.methods.ct:CT",
     "contriever": "unlabeled.methods.contriever:Contriever",
     "tsdae": "unlabeled.methods.tsdae:TSDAE",
+    "cola": "unlabeled.methods.cola:COLA",
     "apc": "unlabeled.methods.apc:APC",
     "hubert": "unlabeled.methods.hubert:HuBERT",
     "data2vec_audio": "unlabeled.methods.data2vec_audio:Data2VecAudio",

@@ -60,6 +60,8 @@ class Transcribed:
         left_out: recordings too short for their transcript.
         choices: rate and length of training.
         folder: where it lies.
+        constant: the one transcript that would be least wrong if it were always said.
+        constant_error: character error rate of always saying it.
     """
 
     alphabet: Alphabet
@@ -71,6 +73,8 @@ class Transcribed:
     left_out: int
     choices: dict[str, Any]
     folder: Path
+    constant: str
+    constant_error: float
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def finetune(
     assert best is not None
     found = Transcribed(
         alphabet, *_error(best[1], material, alphabet), len(material.checked), len(fitting),
-        len(material.pool) - len(fitting), best[2], run.folder / "finetune",
+        len(material.pool) - len(fitting), best[2], run.folder / "finetune", *_constant(material),
     )  # fmt: skip
     _save(found, best[1].cpu().eval(), material)
     return found
@@ -236,6 +240,13 @@ def read(
     return found
 
 
+def _constant(material: _Material) -> tuple[str, float]:
+    """Return what is best said where nothing is heard, and how wrong that is."""
+    text = transcripts.likeliest([material.texts[row] for row in material.pool])
+    real = [material.texts[row] for row in material.checked]
+    return text, transcripts.error_rate([text] * len(real), real)[0]
+
+
 def _error(model: nn.Module, material: _Material, alphabet: Alphabet) -> tuple[float, float, float]:
     said = read(model, material.inputs, alphabet, material.checked)
     real = [material.texts[row] for row in material.checked]
@@ -255,6 +266,7 @@ def _save(found: Transcribed, model: Transcriber, material: _Material) -> None:
         "classes": list(found.alphabet.letters),
         "error": found.error,
         "interval": [found.low, found.high],
+        "constant": [found.constant, found.constant_error],
         "validation": found.validation,
         "train": found.train,
         "left_out": found.left_out,
