@@ -201,7 +201,9 @@ def test_inspect_looks_through_an_encoder(place, run, tell, monkeypatch, capsys)
     assert main(["inspect", "photos", "--encoder", run, "--out", "seen.txt"]) == 2
     assert "ends in .csv" in capsys.readouterr().err
     assert main(["inspect", "photos", "--encoder", "nowhere"]) == 2
-    assert capsys.readouterr().err.startswith("nowhere does not exist.")
+    assert capsys.readouterr().err.startswith("--encoder nowhere: there is no such folder.")
+    shown = tell("inspect", "photos", "--encoder", f"{run}/encoder", "--out", "public.csv")
+    assert f"96 images through {run}/encoder" in shown
 
 
 def test_a_generator_writes(place, tell, text_folder):

@@ -350,7 +350,7 @@ def parts(reading: str | None, folder: Path) -> None:
         raise UsageError(f"--reading is for recordings; {folder} is of {kind_of(folder)}.")
 
 
-def weights(given: Sequence[str]) -> None:
+def weights(given: Sequence[str], option: str = "--against") -> None:
     """Check that public weights can be found, before anything heavy is loaded.
 
     Raises:
@@ -359,4 +359,4 @@ def weights(given: Sequence[str]) -> None:
     from unlabeled.transfer.public import resolve
 
     for name in given:
-        resolve(name)
+        resolve(name, option)

@@ -14,6 +14,7 @@ from unlabeled.errors import UsageError
 from unlabeled.kinds import KINDS
 
 if TYPE_CHECKING:
+    from unlabeled.data.find import Source
     from unlabeled.data.labels import Labels
     from unlabeled.report.sample_page import Section
     from unlabeled.transfer.findings import Finding, Findings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Through = Annotated[
     str | None,
     typer.Option(
-        metavar="RUN", help="Look through an encoder: copies, outliers, likely wrong labels."
+        metavar="RUN|PATH", help="Look through an encoder: copies, outliers, likely wrong labels."
     ),
 ]
 Out = Annotated[
@@ -73,10 +74,8 @@ def through(asked: Asked) -> None:
     checks.writable(asked.out)
     if asked.out.suffix.lower() != ".csv":
         raise UsageError(f"--out {asked.out} is a table: name a file that ends in .csv.")
-    reader, kind = _encoder(asked)
-    source = checks.source(asked.path, asked.kind or kind, asked.column)
-    if source.kind != kind:
-        raise UsageError(f"{asked.encoder} reads {kind}, but {asked.path} holds {source.kind}.")
+    folder = _trained(asked.encoder)
+    source = checks.source(asked.path, asked.kind or _kind(folder), asked.column)
     known: Labels | None = None
     if asked.labels is not None or asked.label_column is not None:
         from unlabeled.data.labels import read_labelled
@@ -87,23 +86,57 @@ def through(asked: Asked) -> None:
             asked.labels, source, table=asked.path, column=asked.column,
             label_column=asked.label_column,
         )  # fmt: skip
+    from unlabeled.data.sketchbook import LOOKS, Sketchbook
     from unlabeled.transfer.findings import examine
 
-    found = examine(reader, source, known, asked.most, asked.seed)
+    reader = _reader(asked, folder, source)
+    whole = folder is not None and (folder / "run.json").is_file()
+    book = Sketchbook(folder / LOOKS) if folder is not None and whole else None
+    found = examine(reader, source, known, asked.most, asked.seed, book)
     _write(found, asked.out)
     page = _page(reader, found, asked)
     _say(found, asked, page)
 
 
-def _encoder(asked: Asked) -> tuple[Any, str]:
-    """Open a run's encoder or a saved one; return it and the kind of data that it reads."""
-    folder = checks.existing(asked.encoder)
-    if not (folder / "unlabeled.json").is_file():
-        folder = checks.run(asked.encoder)
+def _trained(given: str) -> Path | None:
+    """Return the folder of a run or of a saved encoder; None for public weights."""
+    folder = Path(given).expanduser()
+    if (folder / "unlabeled.json").is_file():
+        return folder
+    if (folder / "run.json").is_file():
+        return checks.run(given)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        return checks.run(given)  # which says what it is not
+    checks.weights([given], "--encoder")
+    return None
+
+
+def _kind(folder: Path | None) -> str | None:
+    """Return the kind of data that an encoder of ours reads."""
+    if folder is None:
+        return None
+    saved = checks.info(folder, "unlabeled.json").get("kind")
+    return str(saved) if saved else checks.kind_of(folder)
+
+
+def _reader(asked: Asked, folder: Path | None, source: Source) -> Any:
+    """Open the encoder.
+
+    Raises:
+        UsageError: it reads another kind of data.
+    """
+    if folder is None:
+        from unlabeled.transfer import public
+
+        return public.eyes(public.resolve(asked.encoder, "--encoder"), source.kind)
     from unlabeled.api import Encoder
 
     encoder = Encoder.from_pretrained(folder)
-    return encoder, encoder.kind
+    if source.kind != encoder.kind:
+        raise UsageError(
+            f"{asked.encoder} reads {encoder.kind}, but {asked.path} holds {source.kind}."
+        )
+    return encoder
 
 
 def _write(found: Findings, out: Path) -> None:
@@ -146,7 +179,7 @@ def _pictured(found: Findings, part: list[Finding]) -> tuple[list[int], list[str
     for one in part:
         label = found.labels[one.row]
         if one.what == "wrong_label":
-            said = f"labelled {label}, likely {one.likely} (label {1 - one.score:.2f})"
+            said = f"labelled {label} (believed {1 - one.score:.0%}), likely {one.likely}"
         elif one.what == "outlier":
             said = f"{one.score:.1f} times as far as usual"
         else:

