@@ -131,3 +131,13 @@ def test_labels_that_cannot_be_judged_are_told(digits, reader):
     assert any("two classes of 5 labels" in note for note in few.notes)
     numbers = Labels(np.arange(6), np.zeros(6, np.int64), ["x"], task="regression")
     assert any("one class" in note for note in examine(reader, source, numbers).notes)
+
+
+def test_a_probe_that_knows_nothing_names_no_label(digits, reader):
+    source, _ = digits
+    chance = np.random.default_rng(0).integers(0, 3, 200)
+    given = Labels(np.arange(200), chance, ["a", "b", "c"])
+    found = examine(reader, source, given, most=200)
+    assert found.wrong is not None
+    assert not found.wrong.trusted
+    assert not found.of("wrong_label")

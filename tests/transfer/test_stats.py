@@ -158,4 +158,7 @@ def test_held_out_part_is_stratified_and_keeps_groups():
     assert not set(group[out]) & set(group[~out])
     assert set(y[out]) == set(y[~out]) == {0, 1, 2}
     assert label_curve.hold_out(np.array([0, 1, 1]), 0.2, 3, 0).tolist()[0] is False
+    nobody = np.full(len(y), "", dtype=np.str_)  # samples of no group are not one group
+    alone = label_curve.hold_out(y, 0.25, 200, 0, nobody)
+    assert (alone == label_curve.hold_out(y, 0.25, 200, 0)).all()
     assert label_curve.hold_out(y, 0.5, 30, 0).sum() == pytest.approx(30, abs=2)

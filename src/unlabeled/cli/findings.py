@@ -221,17 +221,18 @@ def _say_labels(found: Findings) -> None:
     wrong = found.wrong
     assert wrong is not None
     judged = sum(1 for label in found.labels if label)
-    show.say(
-        f"Labels: {len(wrong.rows):,} of {judged:,} are likely wrong, "
-        f"{len(found.of('conflict')):,} contradict a copy. A probe that did not see the sample "
-        f"agrees with {wrong.accuracy:.1%} of labels."
-    )
+    agreed = f"A probe that did not see the sample agrees with {wrong.accuracy:.1%} of labels"
+    conflicts = f"{len(found.of('conflict')):,} contradict a copy"
+    if not wrong.trusted:
+        show.say(
+            f"Labels: no wrong ones are named; {conflicts}. {agreed}, and doubts so many right "
+            f"ones that this encoder cannot tell: of labels made wrong on purpose it doubts "
+            f"{wrong.recall:.0%}, of all {wrong.flagged:.0%}."
+        )
+        return
+    show.say(f"Labels: {len(wrong.rows):,} of {judged:,} are likely wrong, {conflicts}. {agreed}.")
     show.say(
         f"Check: of 5 % of labels that were made wrong on purpose {wrong.recall:.0%} were found; "
         f"as many drawn at random hold {wrong.flagged:.0%}. People's mistakes are harder to find "
         "than random ones."
     )
-    if wrong.accuracy < 0.6:
-        show.say(
-            "The probe itself is wrong about many samples, so most of what it doubts may be right."
-        )

@@ -121,7 +121,7 @@ def examine(
     wrong = None
     if labels is not None and _judged(labels, y, notes):
         wrong, more = _wrong(x, y, looks, labels, indices, notes, seed)
-        found += more
+        found += more if wrong.trusted else []
     order = list(WHAT)
     found.sort(key=lambda one: (order.index(one.what), -one.score, one.row))
     return Findings(source, indices, names, found, wrong, notes)

@@ -97,13 +97,14 @@ def hold_out(
         share: of the samples of a class to hold out.
         most: largest number of samples held out in all.
         seed: any.
-        group: (N,) names of groups that stay together.
+        group: (N,) names of groups that stay together; a sample with an empty one stands alone.
 
     Returns:
         (N,) mask.
     """
     share = min(share, most / max(len(y), 1))
-    names = np.arange(len(y)).astype(np.str_) if group is None else group
+    alone = np.char.add(" ", np.arange(len(y)).astype(np.str_))  # no name begins so
+    names = alone if group is None else np.where(group == "", alone, group)
     unique, member = np.unique(names, return_inverse=True)
     order = rng.generator(rng.mix(seed, len(unique))).permutation(len(unique))
     place = np.empty(len(unique), dtype=np.int64)

@@ -23,6 +23,8 @@ FOLDS = 5
 PLANTED = 0.05
 """Share of labels that are made wrong on purpose, to see whether such are found."""
 
+LIFT = 3.0
+"""How much oftener a label made wrong must be named than any label is, to name labels at all."""
 _ONE_FOLD_ABOVE = 2000
 
 Rows = NDArray[np.int64]
@@ -49,6 +51,11 @@ class WrongLabels:
     accuracy: float
     recall: float
     flagged: float
+
+    @property
+    def trusted(self) -> bool:
+        """Return whether wrong labels are named often enough more than others to be shown."""
+        return self.recall >= LIFT * self.flagged
 
 
 def check() -> None:
