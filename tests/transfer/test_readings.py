@@ -1,5 +1,8 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
@@ -102,3 +105,15 @@ def test_metrics_equal_scikit_learn():
     assert metrics.macro_f1(guess, y, 4) == pytest.approx(f1_score(y, guess, average="macro"))
     assert metrics.headline(np.array([0, 0, 1]), 2) == "accuracy"
     assert metrics.headline(np.array([0] * 9 + [1]), 2) == "macro_f1"
+
+
+def test_large_images_come_in_small_batches():
+    from unlabeled.transfer.features import Inputs
+
+    found = Inputs.__new__(Inputs)
+    found.modality, found.indices = SimpleNamespace(name="image"), np.arange(300)
+    for edge, most in ((32, 256), (128, 256), (224, 83), (4096, 1)):
+        found._plain = torch.empty(1, 300, 3, edge, edge, device="meta")
+        parts = found.batches(256)
+        assert max(map(len, parts)) == most
+        assert np.concatenate(parts).tolist() == list(range(300))

@@ -25,6 +25,9 @@ RAW_BYTES = 1_500_000_000
 PART = 1024
 """Samples that are in memory together where many are read once."""
 
+MOST_PIXELS = 1 << 22
+"""Pixels at once in batches of images: 256 of 128 x 128."""
+
 MOST_TOKENS = 1 << 15
 """Tokens at once, padding included, in batches of texts."""
 
@@ -132,11 +135,14 @@ class Inputs:
     def batches(self, size: int, rows: NDArray[np.int64] | None = None) -> list[NDArray[np.int64]]:
         """Share `rows` (all) out to batches of at most `size`; returns places among them.
 
-        Texts of about one length come together, and not more than memory has room for.
+        Texts of about one length come together, and not more than memory has room for; of large
+        images fewer.
         """
         rows = np.arange(len(self)) if rows is None else rows
         order = np.arange(len(rows))
         if not strings(self.modality.name):
+            if self._plain.ndim == 5:  # (1, N, C, H, W)
+                size = max(1, min(size, MOST_PIXELS // int(np.prod(self._plain.shape[3:]))))
             return [order[start : start + size] for start in range(0, len(rows), size)]
         tokens = np.array([self._windows[row].shape[1] for row in rows], np.int64)
         found: list[NDArray[np.int64]] = []
