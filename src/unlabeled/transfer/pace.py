@@ -98,8 +98,9 @@ class Teller:
         there = study.total - trainings - quick
         fits = f" and {trainings:,} trainings ({_names(trained, missing)})" if trainings else ""
         self._say(
-            f"Study: {len(study.readings)} readings at {len(study.counts)} numbers of labels, "
-            f"{study.draws} draws: {quick:,} rows without training{fits}"
+            f"Study: {_count(len(study.readings), 'reading')} at "
+            f"{_count(len(study.counts), 'number')} of labels, "
+            f"{_count(study.draws, 'draw')}: {quick:,} rows without training{fits}"
             + (f"; {there:,} rows are there from before" if there else "")
             + ". Ctrl-C keeps every finished row; the same command goes on."
         )
@@ -132,6 +133,10 @@ class Teller:
         self._told = time.monotonic()
         if self.console is not None:
             self.console.print(sentence, highlight=False)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def about(seconds: float) -> str:
