@@ -68,6 +68,9 @@ def look(source: Source) -> Look:
     return found
 
 
+LEAST = 1.0
+"""Share of a drawing that a crop covers at least (docs/log.md, 2026-11-25)."""
+
 USUAL_RATIO = 3
 """How many times its size packed text usually unpacks to."""
 
@@ -145,8 +148,25 @@ def images(source: Source, places: list[int]) -> Look:
     return Look(
         "image", len(source), words, size, why, channels,
         "no sampled image has colour" if channels == 1 else "some images have colour", mean, std,
-        settings=_jitter(channels),
+        settings=_jitter(channels) | (_strokes(raws) if channels == 1 else {}),
     )  # fmt: skip
+
+
+def _strokes(samples: list[NDArray[Any]]) -> dict[str, tuple[Any, str]]:
+    """Return how drawings are distorted, nothing for other grey images; samples (N, C) each."""
+    from unlabeled.modalities import pixels
+
+    share = pixels.drawn([x[:, :1] for x in samples])
+    if not share:
+        return {}
+    why = f"{share:.0%} of pixels are ink or ground: drawings"
+    return {
+        "jitter": ("none", f"{why}; ink has one darkness"),
+        "flip": (False, f"{why}; mirrored they mean something else"),
+        "bend": (1.0, f"{why}; another hand bends strokes"),
+        "widen": (1.0, f"{why}; another pen is wider"),
+        "least": (LEAST, f"{why}; a part of one is another"),
+    }
 
 
 def clips(source: Source, places: list[int]) -> Look:

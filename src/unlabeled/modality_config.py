@@ -29,13 +29,22 @@ class ImageConfig(Frozen):
         (), description="stored value that becomes 1; what lies above is not clipped"
     )
     pages: Literal["first", "channels"] = Field("first", description="of a TIFF: which are read")
-    jitter: Literal["colour", "values"] = Field(
+    jitter: Literal["colour", "values", "none"] = Field(
         "colour",
         description="brightness, contrast, saturation, hue; or gains where there is no colour",
     )
     flip: bool = Field(True, description="whether mirrored images mean the same")
     turn: bool = Field(False, description="whether images turned by quarters mean the same")
     blur: bool = Field(True, description="whether blurring is used (off for small images)")
+    bend: float = Field(
+        0.0, ge=0, le=2, description="strength of turning, shearing and bending; for what is drawn"
+    )
+    widen: float = Field(
+        0.0, ge=0, le=1, description="strength of widening and narrowing strokes; for what is drawn"
+    )
+    least: float = Field(
+        0.0, ge=0, le=1, description="crops cover at least this share, whatever the method asks for"
+    )
 
     @field_validator("high")
     @classmethod

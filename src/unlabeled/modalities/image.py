@@ -24,7 +24,14 @@ from torch import Tensor
 from unlabeled.config import ImageConfig, RunConfig
 from unlabeled.errors import DataError
 from unlabeled.kinds import IMAGE
-from unlabeled.modalities import colour, eight_bits, gains, picture_features, stored
+from unlabeled.modalities import (
+    colour,
+    eight_bits,
+    gains,
+    picture_features,
+    stored,
+    strokes,
+)
 from unlabeled.modalities.base import Modality
 from unlabeled.modalities.headers import FORMATS, Tile
 from unlabeled.types import View
@@ -155,10 +162,11 @@ class Image(Modality):
         """
         height, width, channels = raw.shape
         edge, deep = self.edge(view), raw.dtype != np.uint8
+        low, high = (max(share, self.config.least) for share in view.extent)
         parts = [] if deep else planes(raw)
         cuts = np.empty((view.count, channels, edge, edge), np.float32 if deep else np.uint8)
         for cut in cuts:
-            box = crop_box(height, width, view.extent, rng)
+            box = crop_box(height, width, (low, high), rng)
             mirrored = view.flip and self.config.flip and rng.random() < 0.5
             turns = int(rng.integers(4)) if view.flip and self.config.turn else 0
             pixels = self._resize_deep(raw, box, edge) if deep else resize(parts, box, edge)
@@ -182,7 +190,9 @@ class Image(Modality):
 
         Colour jitter of strength (0.8, 0.8, 0.8, 0.2) x ``view.distort`` with probability 0.8,
         then grey, blur, solarise, as in SimCLR (arXiv:2002.05709, appendix A), BYOL and DINO.
-        Where `modality.jitter` is ``values``, gains (`gains.jitter`) and blur alone.
+        Where `modality.jitter` is ``values``, gains (`gains.jitter`) and blur alone, where it is
+        ``none``, blur alone. Before all that, in views that are distorted, what `modality.bend`
+        and `widen` ask for (`strokes`).
         """
         view_salt = zlib.crc32(repr(view).encode())  # two kinds must not share their draws
         out = torch.empty(cuts.shape, dtype=torch.float32, device=cuts.device)
@@ -191,17 +201,26 @@ class Image(Modality):
             draws = colour.draw(keys, salt)
             if self.config.jitter == "values":
                 draws = torch.cat([draws, gains.draw(keys, cut.shape[1], salt)], dim=1)
+            pen = strokes.draw(keys, salt)
             for start in range(0, len(keys), colour.CHUNK):
                 rows = slice(start, start + colour.CHUNK)
                 x = cut[rows].to(torch.float32)
                 x = x / 255 if cut.dtype == torch.uint8 else x
+                x = self._redraw(x, pen[rows]) if view.distort > 0 else x
                 target[rows] = self._distort_copy(x, view, copy, draws[rows])
         return self.normalise_(out)
 
+    def _redraw(self, x: Tensor, draws: Tensor) -> Tensor:
+        """Draw with another hand and another pen; x (B, C, H, W) in [0, 1]."""
+        if self.config.bend > 0:
+            x = strokes.bend(x, self.config.bend, draws)
+        return strokes.widen(x, self.config.widen, draws) if self.config.widen > 0 else x
+
     def _distort_copy(self, x: Tensor, view: View, copy: int, draws: Tensor) -> Tensor:
         blur = view.blur[min(copy, len(view.blur) - 1)] if self.config.blur else 0.0
-        if self.config.jitter == "values":
-            x = gains.jitter(x, view.distort, draws) if view.distort > 0 else x
+        if self.config.jitter != "colour":
+            gain = view.distort if self.config.jitter == "values" else 0.0
+            x = gains.jitter(x, gain, draws) if gain > 0 else x
             return colour.blur(x, blur, draws) if blur > 0 else x
         solarize = view.solarize[min(copy, len(view.solarize) - 1)]
         if view.distort > 0:

@@ -66,6 +66,33 @@ def span(pixels: NDArray[Any]) -> tuple[list[float], list[float]]:
     return [float(f"{v:.5g}") for v in low], [float(f"{v:.5g}") for v in high]
 
 
+_ENDS, _AT_ENDS, _AT_EACH = 0.15, 0.55, 0.05
+"""How near to black or white is an end, and how many pixels of a drawing are at both and each."""
+
+
+def drawn(samples: Sequence[NDArray[Any]]) -> float:
+    """Return the share of pixels at the ends of the scale if it is that of drawings, 0 if not.
+
+    A drawing has ink and ground and little between them, whichever of the two is dark. A scan on
+    a black ground has the ground alone: hardly any of it is as bright as its brightest.
+
+    Args:
+        samples: (N, 1) values, one array an image; each is stretched to its own range.
+
+    >>> ink = np.array([[0], [0], [0], [255]])
+    >>> drawn([ink, 255 - ink]), drawn([np.arange(256)[:, None]])
+    (1.0, 0.0)
+    """
+    found = []
+    for x in samples:
+        values = x.astype(np.float64)
+        values = (values - values.min()) / max(float(np.ptp(values)), 1.0)
+        found.append(((values < _ENDS).mean(), (values > 1 - _ENDS).mean()))
+    ends = np.mean(found, axis=0)
+    is_drawn = ends.sum() >= _AT_ENDS and ends.min() >= _AT_EACH
+    return float(ends.sum()) if is_drawn else 0.0
+
+
 def sample(raw: NDArray[Any]) -> NDArray[Any]:
     """Return about 32 x 32 pixels spread over an image (H, W, C), as (N, C)."""
     step = max(1, min(raw.shape[:2]) // 32)
