@@ -61,7 +61,7 @@ def build(config: RunConfig, folder: Path, data: Prepared) -> State:
     where = device.device()
     method = build_method(config, data.modality).to(where)
     if config.loop.channels_last:
-        method.to(memory_format=torch.channels_last)
+        lay_out(method)
     if config.loop.accumulate > 1 and method.couples_samples:
         raise ConfigError(
             f"loop.accumulate={config.loop.accumulate} would change {config.method['name']}: its "
@@ -70,6 +70,16 @@ def build(config: RunConfig, folder: Path, data: Prepared) -> State:
         )
     method.train()
     return State(config, folder, data, method, Optim(method, config.optim), where)
+
+
+def lay_out(module: nn.Module) -> None:
+    """Put weights of images' convolutions into the layout channels_last; others have none.
+
+    Weights of clips have five axes, at which `Module.to` ends in an error.
+    """
+    for part in module.parameters():
+        if part.ndim == 4:
+            part.data = part.data.contiguous(memory_format=torch.channels_last)
 
 
 def wrap(method: Method, state: State) -> nn.Module:

@@ -9,6 +9,7 @@ from torch import nn
 from unlabeled.config import OptimConfig
 from unlabeled.method import Method
 from unlabeled.optim import Optim
+from unlabeled.state import lay_out
 
 
 class _Convolution(Method):
@@ -38,3 +39,13 @@ def test_a_loaded_state_lies_as_its_parameter_does(name: str) -> None:
         return method.weight.detach()
 
     assert torch.equal(train(restart=False), train(restart=True))
+
+
+def test_only_weights_of_pictures_have_the_layout() -> None:
+    """Convolutions of clips have five axes, and go on as they are."""
+    both = nn.ModuleDict({"picture": nn.Conv2d(3, 8, 4), "clip": nn.Conv3d(3, 8, (2, 4, 4))})
+    before = {name: x.detach().clone() for name, x in both.named_parameters()}
+    lay_out(both)
+    assert both["picture"].weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[union-attr,operator]
+    assert all(torch.equal(x, before[name]) for name, x in both.named_parameters())
+    both["clip"](torch.randn(1, 3, 2, 8, 8)).sum().backward()

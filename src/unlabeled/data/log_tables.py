@@ -21,6 +21,11 @@ _EVERY = 256
 
 _EXAMPLES = 100
 _CHUNK = 1 << 22
+_KEPT = 1 << 26
+"""Bytes of unpacked row groups above which they are not kept for the next stretch."""
+
+_last: dict[Any, Any] = {}
+"""The row groups that were read last: one after the other, many stretches lie there."""
 _MISSING = frozenset(
     {"", "nan", "NaN", "NAN", "na", "NA", "n/a", "N/A", "null", "NULL", "None", "none", "-", "?"}
 )
@@ -144,6 +149,8 @@ class ParquetLog(Columns):
             blocks, words = _arrow_blocks(schema, file)
         except (OSError, ValueError) as error:
             raise DataError(f"it is no parquet file ({_first(error)})") from None
+        about = os.stat(path)
+        self._stamp = about.st_size, about.st_mtime_ns
         self._ends: NDArray[np.int64] = np.cumsum(sizes, dtype=np.int64)
         super().__init__(blocks, sum(sizes), words)
 
@@ -166,10 +173,16 @@ class ParquetLog(Columns):
         first = int(np.searchsorted(self._ends, start, side="right"))
         last = int(np.searchsorted(self._ends, stop - 1, side="right"))
         before = int(self._ends[first - 1]) if first else 0
+        asked = self.path, self._stamp, first, last, tuple(names)
+        if asked in _last:
+            return _last[asked].slice(start - before, stop - start)
+        _last.clear()
         try:
             table = self._open().read_row_groups(range(first, last + 1), columns=names)
         except (OSError, ValueError) as error:
             raise DataError(f"its rows cannot be read ({_first(error)})") from None
+        if table.nbytes <= _KEPT:
+            _last[asked] = table
         return table.slice(start - before, stop - start)
 
 

@@ -54,7 +54,7 @@ class LeWorldModel(Method):
         """Options of LeWorldModel."""
 
         gauss: float = Field(0.1, gt=0, description="weight of SIGReg; that of the prediction is 1")
-        lines: int = Field(256, ge=1, description="random lines a step; 1024 for long runs")
+        lines: int = Field(64, ge=1, description="random lines a step; 1024 for long runs")
         knots: int = Field(17, ge=2, description="frequencies that are compared")
         frame: int = Field(1, ge=1, le=4096, description="steps that an embedding is of")
         skip: int = Field(4, ge=1, le=4096, description="steps from a frame to the next")

@@ -1,0 +1,82 @@
+"""Long logs: cut the same in parts as in one, and read in memory that does not grow with them."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+
+from unlabeled.data import log_columns
+from unlabeled.data.log_tables import CsvLog, ParquetLog
+
+ROOT = Path(__file__).parents[2]
+COLUMNS: dict[str, tuple[Any, list[tuple[str, int, int]]]] = {
+    "episode_index": ([0] * 7 + [1] * 2 + [4] * 14, [("0", 0, 7), ("1", 7, 9), ("4", 9, 23)]),
+    "episode": (["a"] * 8 + ["b"] * 15, [("a", 0, 8), ("b", 8, 23)]),
+    "done": (
+        [False] * 7 + [True] + [False] * 9 + [True] + [False] * 4 + [True],
+        [("0", 0, 8), ("1", 8, 18), ("2", 18, 23)],
+    ),
+    "terminated": ([0.0] * 23, [("", 0, 23)]),
+}
+
+
+@pytest.mark.parametrize("block", [1, 4, 8, 100])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_episodes_end_where_they_end_whatever_is_read_at_once(
+    name: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_columns, "_BLOCK", block)
+    values, expected = COLUMNS[name]
+    frame = pandas.DataFrame({"place": np.arange(23.0), name: values})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet", row_group_size=5)
+    assert CsvLog(str(tmp_path / "a.csv").encode()).episodes() == expected
+    assert ParquetLog(str(tmp_path / "a.parquet").encode()).episodes() == expected
+
+
+def test_row_groups_that_were_kept_are_those_of_the_file(tmp_path: Path) -> None:
+    """A file that was written anew at the same place is read anew."""
+    path = tmp_path / "a.parquet"
+    for factor in (1.0, 3.0):
+        frame = pandas.DataFrame({"x": factor * np.arange(40), "y": -factor * np.arange(40)})
+        frame.to_parquet(path, row_group_size=16)
+        log = ParquetLog(str(path).encode())
+        for start, stop in ((0, 4), (4, 9), (10, 20), (33, 40), (0, 40)):
+            found = log.rows(["y", "x"], start, stop)
+            np.testing.assert_array_equal(found[:, 1], factor * np.arange(start, stop))
+            np.testing.assert_array_equal(found[:, 0], -found[:, 1])
+
+
+READ = """
+import resource, sys
+from unlabeled.data.find import find
+from unlabeled.data.split import split
+source = find(sys.argv[1], "series", None)
+split(source, 0.05, True, 0)
+print(len(source), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["npz", "parquet", "csv", "hdf5", "zarr", "mcap"])
+def test_memory_does_not_grow_with_a_log(form: str, tmp_path: Path) -> None:
+    """Twenty times the steps take less than 100 MB more; in memory they would take far more."""
+    suffix, write = runpy.run_path(str(ROOT / "bench" / "long_logs.py"))["FORMATS"][form]
+    taken = []
+    for steps in (50_000, 1_000_000):
+        path = tmp_path / f"{steps}{suffix}"
+        write(path, steps)
+        done = subprocess.run(
+            [sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True
+        )
+        parts, used = map(int, done.stdout.split())
+        assert parts >= steps // 512
+        taken.append(used)
+    assert taken[1] - taken[0] < 100
