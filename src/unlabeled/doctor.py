@@ -22,6 +22,7 @@ EXTRAS = {
     "simulation": ("gymnasium", "mujoco"),
     "tiff": ("tifffile",),
     "video": ("av",),
+    "inspect": ("cleanlab",),
 }
 _CORE = ("torch", "torchvision", "timm", "transformers", "datasets", "safetensors", "scikit-learn")
 _FREE_GB = 5.0

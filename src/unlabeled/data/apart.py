@@ -84,7 +84,7 @@ class Outside:
         return kept_out
 
     @property
-    def print(self) -> dict[str, str]:
+    def depends(self) -> dict[str, str]:
         """Return what a pool depends on by this, as words; nothing by the defaults."""
         found = {} if self.exclude is None else {"exclude": self.exclude.fingerprint}
         if self.groups is not None:

@@ -123,7 +123,7 @@ def _asked(
         "held_out": held_out,
         **({"wanted": vars(wanted)} if wanted != Wanted(wanted.deduplicate) else {}),
         **({"mix": [other.fingerprint for other in mix]} if mix else {}),
-        **({"outside": outside.print} if outside.print else {}),
+        **({"outside": outside.depends} if outside.depends else {}),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 

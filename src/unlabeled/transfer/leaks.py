@@ -160,8 +160,8 @@ def unseen(
         raise UsageError(
             f"{count:,} of {total:,} test samples, or near-duplicates of them, were in the "
             f"pre-training pool, and {total - count} are left. Give other samples with --test, "
-            "pre-train again without them (data.exclude=FILE; for text, other files), or say "
-            "--transductive, which the report then says too."
+            "pre-train again without them (data.exclude=FILE), or say --transductive, which the "
+            "report then says too."
         )
     notes.append(
         f"{count:,} of {total:,} test samples, or near-duplicates of them, were in the "
