@@ -57,6 +57,9 @@ def test_trainings_cost_their_steps_and_one_search_a_count() -> None:
     searched = [search.cost * search.longest(4 * c).steps for c in (10, 100)]
     once = [search.longest(4 * c).steps for c in (10, 100)]
     assert found == pytest.approx(0.1 * (3 * 50 + sum(searched) + 3 * sum(once)))
+    # Nothing is claimed while no training was timed, however much else was.
+    rows = {("knn", c, 0): 1.0 for c in COUNTS}
+    assert pace.left(study(rows, {"knn": None, "scratch": arm})) is None
 
 
 def test_a_study_says_what_it_makes_and_what_is_there(tmp_path: Any) -> None:

@@ -28,16 +28,18 @@ _SLOW, _QUIET = 2.0, 15.0
 
 def left(study: Study) -> float | None:
     """Return about how many seconds the missing rows will take; None while too little was timed."""
-    parts = [
-        _of_trained(study, name, reading) if isinstance(reading, Trained) else _quick(study, name)
-        for name, reading in study.readings.items()
-        if study.missing(name)
-    ]
-    known = [part for part in parts if part is not None]
-    if parts and not known:
+    quick, trained = [], []
+    for name, reading in study.readings.items():
+        if study.missing(name) and isinstance(reading, Trained):
+            trained.append(_of_trained(study, name, reading))
+        elif study.missing(name):
+            quick.append(_quick(study, name))
+    known = [part for part in quick if part is not None]
+    if None in trained or (quick and not known):
         return None
     # An arm of which too little is timed costs what the others cost on average.
-    return sum(known) + (len(parts) - len(known)) * float(np.mean(known)) if known else 0.0
+    rest = (len(quick) - len(known)) * float(np.mean(known)) if known else 0.0
+    return sum(known) + rest + sum(part for part in trained if part is not None)
 
 
 def _quick(study: Study, name: str) -> float | None:
