@@ -2,7 +2,7 @@
 
     pip download --no-deps aeon
     python bench/recordings.py aeon-1.6.0-py3-none-any.whl JapaneseVowels vowels
-    unlabeled pretrain vowels/train --config configs/vowels-ts2vec-1m.toml --out RUN
+    unlabeled pretrain vowels/train --method ts2vec --time 5m --out RUN data.held_out=0
     unlabeled evaluate RUN --labels vowels/train --test vowels/test
 
 aeon (BSD-3) carries small sets of the UEA and UCR archives: speech coefficients of nine speakers
