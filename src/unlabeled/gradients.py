@@ -40,7 +40,7 @@ def backward(
         for name, value in [("", 1.0), ("loss", loss.detach()), *found.items()]:
             sums[name] = sums.get(name, 0.0) + float(value) * weight
     sums = _over_ranks(sums)
-    weights = sums.pop("")
+    weights = sums.pop("") or 1.0  # a batch may hold no target at all
     if weighted:
         # DDP averages over ranks; what is wanted is the sum over them, divided by all targets.
         grads = [p.grad for p in state.optim.params() if p.grad is not None]

@@ -66,7 +66,7 @@ def compare(path: str, kind: str, column: str | None, time: str, words: list[str
     )
     show.say(
         f"Cheapest: {found.tokenizer} with {found.entries:,} entries, one training each{lossy}. "
-        "More time favours larger vocabularies."
+        "It holds for this time and network."
     )
     option = f"modality.tokenizer={found.tokenizer} modality.vocab_size={found.entries}"
     show.next_commands([(f"unlabeled pretrain {path} --method gpt {option}", "train with it")])

@@ -34,7 +34,7 @@ class Guess(NamedTuple):
     def rows(self) -> int:
         """Return how many tokens have no more than `MOST` logits together."""
         with torch.no_grad():
-            classes = self.head(self.tokens[:1]).shape[-1] if len(self.tokens) else 1
+            classes = self.head(self.tokens[:1].detach()).shape[-1] if len(self.tokens) else 1
         return max(1, MOST // int(classes))
 
 

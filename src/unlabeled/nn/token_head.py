@@ -35,10 +35,11 @@ def token_loss(guess: Tensor | Guess, targets: Tensor) -> Loss:
         guess: (S, K) logits, or what they come from, which bounds the memory they take.
         targets: (S,) ids; -1 where nothing is to be guessed.
     """
-    count = (targets >= 0).sum().clamp(min=1)
-    if isinstance(guess, Guess):
-        return Loss(summed(guess, targets) / count, {"targets": count})
-    return Loss(cross_entropy(guess, targets, "sum") / count, {"targets": count})
+    count = (targets >= 0).sum()
+    total = (
+        summed(guess, targets) if isinstance(guess, Guess) else cross_entropy(guess, targets, "sum")
+    )
+    return Loss(total / count.clamp(min=1), {"targets": count})
 
 
 def token_scores(guess: Tensor | Guess, targets: Tensor) -> Scores:

@@ -196,7 +196,7 @@ def text_words(scored: str, name: str, found: dict[str, Any]) -> list[str]:
         if "pseudo_bits_per_byte" in found:
             said.append(
                 f"{found['pseudo_bits_per_byte']:.3f} pseudo-bits per byte (both sides are seen: "
-                "comparable between masked models only)."
+                f"comparable between masked models only{_from_one_side(found)})."
             )
         return [*said, *_leak(found)]
     own, best = found["bits_per_byte"], found["best"]
@@ -213,6 +213,14 @@ def text_words(scored: str, name: str, found: dict[str, Any]) -> list[str]:
         f"{more['bits_per_byte']:.3f} bits per byte."
     )
     return [*said, *_leak(found)]
+
+
+def _from_one_side(found: dict[str, Any]) -> str:
+    """Say what plain baselines need, which see less and must spell every byte."""
+    if not found["baselines"]:
+        return ""
+    best, xz = found["best"], found["baselines"]["xz"]
+    return f"; from one side, {best} needs {found['baselines'][best]:.3f} and xz {xz:.3f}"
 
 
 def _leak(found: dict[str, Any]) -> list[str]:
