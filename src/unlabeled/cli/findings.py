@@ -209,12 +209,22 @@ def _say(found: Findings, asked: Asked, page: Path) -> None:
     show.say(f"Table  {asked.out}")
     show.say(f"Page   {page}")
     show.next_commands(
-        [
-            (f"python -m webbrowser {page}", "look at them"),
-            (f"unlabeled map {asked.encoder} {asked.path}", "all samples as a map"),
-            (f"unlabeled suggest {asked.encoder}", "which samples to label next"),
-        ]
+        [(f"python -m webbrowser {page}", "look at them"), *_onward(asked.path, asked.encoder)]
     )
+
+
+def _onward(path: str, encoder: str) -> list[tuple[str, str]]:
+    """Return what can be done next, which is more with a run than with public weights."""
+    if (Path(encoder) / "run.json").is_file():
+        return [
+            (f"unlabeled map {encoder} {path}", "all samples as a map"),
+            (f"unlabeled suggest {encoder}", "which samples to label next"),
+        ]
+    begin = f" --init {encoder}" if Path(encoder).is_dir() else ""
+    return [
+        (f"unlabeled pretrain {path}{begin} --time 10m", "pre-train on these data"),
+        (f"unlabeled inspect {path}", "what data is there, and what is broken"),
+    ]
 
 
 def _say_labels(found: Findings) -> None:
