@@ -56,6 +56,15 @@ SHORT: Mapping[str, Preset] = {
 """By method. One that is not here keeps its recipe: nothing better was found, or sought."""
 
 
+def coarse(seconds: float) -> bool:
+    """Tell whether even small images are shrunk four times by a ResNet's own stem.
+
+    It makes a step six times cheaper. Until a run lasts long enough for a finer map to pay, more
+    passes are worth more (docs/log.md, 2026-11-25).
+    """
+    return seconds < SMALL_SECONDS
+
+
 def network(seconds: float) -> dict[str, Any]:
     """Return arguments of timm's ResNet-18 for a budget on a CPU; none for a long one."""
     if seconds > FULL_SECONDS:

@@ -66,12 +66,14 @@ def test_what_is_asked_for_wins(image_folder: Path) -> None:
 
 
 def test_a_short_budget_gets_a_small_network(image_folder: Path) -> None:
-    short = plan(Request(str(image_folder), seconds=60)).config.encoder.options
-    longer = plan(Request(str(image_folder), seconds=3600)).config.encoder.options
-    longest = plan(Request(str(image_folder), seconds=1e6)).config.encoder.options
-    assert "layers" in short
-    assert list(longer) == ["channels"]
-    assert longest == {}
+    short, longer, longest = (
+        plan(Request(str(image_folder), seconds=seconds)).config.encoder
+        for seconds in (60, 3600, 1e6)
+    )
+    assert "layers" in short.options
+    assert list(longer.options) == ["channels"]
+    assert longest.options == {}
+    assert (short.small_stem, longer.small_stem, longest.small_stem) == (False, True, True)
 
 
 def test_short_runs_take_what_was_found_for_them_unless_it_is_asked_for(image_folder: Path) -> None:

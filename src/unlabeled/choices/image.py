@@ -40,7 +40,7 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
         if tokens and not card.class_token:
             chooser.choose("encoder", "pool", "avg", "no loss shapes the class token")
     elif name in SEVEN_BY_SEVEN and size <= 64:
-        chooser.choose("encoder", "small_stem", True, "keeps resolution on small images")
+        fine_stem(chooser, request)
     if name == "timm:resnet18" and made is None:
         narrow(chooser, request)
     chooser.choose("loop", "channels_last", True, "the fast layout for convolutions")
@@ -48,6 +48,16 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
 
 SEVEN_BY_SEVEN = frozenset(f"timm:resnet{depth}" for depth in (18, 34, 50, 101, 152))
 """Networks whose stem shrinks an image four times before they look at it."""
+
+
+def fine_stem(chooser: Chooser, request: Request) -> None:
+    """Choose a stem that keeps the resolution of small images, unless time is very short."""
+    seconds = short(request)
+    if seconds is not None and presets.coarse(seconds):
+        why = f"{duration.words(seconds)} of a CPU: coarse maps, and more passes over the images"
+        chooser.choose("encoder", "small_stem", False, why)
+    else:
+        chooser.choose("encoder", "small_stem", True, "keeps resolution on small images")
 
 
 def narrow(chooser: Chooser, request: Request) -> None:
