@@ -116,9 +116,20 @@ class Run:
         encoder.eval()
         return encoder
 
-    def untrained(self, seed: int) -> Encoder:
+    def fresh(self, seed: int) -> Encoder:
         """Return the same network as at the start of a run with `seed`."""
         return build_encoder(self.config, self.modality(), seed)
+
+    def untrained(self, seed: int) -> Encoder:
+        """Return the `fresh` network with all its blocks open, for features beside ours.
+
+        A residual network is built with its branches shut (their last scale is zero), so that it
+        trains well. Not trained, it would look at a few pixels through its shortcuts alone: a
+        rival of straw.
+        """
+        encoder = self.fresh(seed)
+        encoder.open_branches()
+        return encoder
 
     def method(self) -> Method:
         """Return the whole method as of the newest checkpoint, in eval mode."""

@@ -106,8 +106,11 @@ class PlantedRun:
         found = torch.tensor(basis(), dtype=torch.float32)
         return Projection(found if self.found else random_weight(77))
 
-    def untrained(self, seed: int) -> Projection:
+    def fresh(self, seed: int) -> Projection:
         return Projection(random_weight(seed))
+
+    def untrained(self, seed: int) -> Projection:
+        return self.fresh(seed)
 
     def pool_indices(self) -> np.ndarray:
         return np.arange(self.held_out, self.count)

@@ -172,6 +172,19 @@ def test_time_bounds_training_and_says_so(tmp_path):
     assert any("0 of 3 draws, for the time limit" in note for note in found["notes"])
 
 
+def test_under_a_time_limit_rivals_are_trained_before_ours(tmp_path):
+    def trained(where, arms):
+        found = evaluate(
+            PlantedRun(tmp_path / where), None, counts=[1, 5], draws=2, arms=arms, minutes=60
+        )
+        readings = [row["reading"] for row in found["rows"]]
+        return [name for name in readings if name in ("finetune", "scratch")]
+
+    first = ["finetune", "scratch"]  # what one costs is known before the rest
+    assert trained("a", ["knn", "finetune", "scratch"])[-6:] == ["scratch"] * 3 + ["finetune"] * 3
+    assert set(trained("b", first)[:2]) == set(first)
+
+
 def test_groups_are_not_torn_apart(tmp_path):
     run = PlantedRun(tmp_path / "r")
     lines = ["path,label,group"]

@@ -134,7 +134,43 @@ def test_plain_features_that_are_better_are_named():
 
 
 def test_one_draw_claims_nothing():
-    assert verdict.judge(planted(4.0, 0, draws=1))["grade"] == "no_clear_difference"
+    found = verdict.judge(planted(4.0, 0, draws=1))
+    assert found["grade"] == "no_clear_difference"
+    assert "from scratch, of which only one draw was made" in found["verdict"]
+
+
+def without(evidence: verdict.Evidence, *keys: verdict.Key) -> verdict.Evidence:
+    """Leave rows out, as a time limit does."""
+    rows = {key: row for key, row in evidence.rows.items() if key not in keys}
+    return verdict.Evidence(rows, {key: evidence.scores[key] for key in rows}, 0)
+
+
+def test_a_count_with_one_draw_does_not_undo_what_the_others_tell():
+    last = [("scratch", 500, draw) for draw in range(1, 5)]
+    part = verdict.difference(without(planted(4.0, 0), *last), "probe", "scratch")
+    whole = verdict.difference(
+        without(planted(4.0, 0), *last, ("scratch", 500, 0)), "probe", "scratch"
+    )
+    assert part is not None
+    assert part == whole
+    assert part.low is not None
+    assert part.low > 0
+
+
+def test_what_is_unclear_is_named_not_what_was_beaten():
+    near, far = planted(1.0, 1), planted(8.0, 1)
+    rename = {"scratch": "untrained", "probe": "probe"}
+    scores = {**far.scores}
+    rows = {**far.rows}
+    for (name, count, draw), score in near.scores.items():
+        if name == "scratch":  # a rival as good as ours, less by chance
+            key = (rename[name], count, draw)
+            scores[key] = far.scores["probe", count, draw]
+            rows[key] = near.rows[name, count, draw]
+    found = verdict.judge(verdict.Evidence(rows, scores, 0))
+    assert found["grade"] == "no_clear_difference"
+    assert "untrained + LR" in found["verdict"]
+    assert "from scratch" not in found["verdict"]
 
 
 def test_draws_are_balanced_nested_and_repeatable():

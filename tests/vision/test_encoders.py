@@ -216,3 +216,20 @@ def test_the_card_and_weights_name_what_is_there(tmp_path: Path) -> None:
     assert config["pretrained_cfg"]["input_size"] == [3, 128, 128]
     assert "url" not in config["pretrained_cfg"]
     assert "conv1.weight" in load_file(tmp_path / "model.safetensors")
+
+
+def test_open_branches_let_an_untrained_network_see_all_of_an_image() -> None:
+    options = {"channels": [8, 16, 16, 16], "layers": [1, 1, 1, 1]}
+    made = build(EncoderConfig(name="timm:resnet18", options=options), ImageConfig(size=28)).eval()
+    spot = torch.zeros(2, 3, 28, 28)
+    spot[1, :, 16:20, 16:20] = 1
+
+    def moved() -> float:
+        with torch.no_grad():
+            one, other = made(spot)
+        return float((one - other).norm() / one.norm().clamp_min(1e-6))
+
+    shut = moved()
+    made.open_branches()
+    assert shut < 0.01  # its shortcuts look at one corner
+    assert moved() > 0.1

@@ -8,6 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 
+_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+
+
 class Encoder(nn.Module):
     """Raw view -> tokens -> feature.
 
@@ -53,6 +56,18 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the feature of raw views, (B, D)."""
         return self.pool(self.tokens(x))
+
+    def open_branches(self) -> None:
+        """Give normalisations that start with a scale of zero a scale of one, in place.
+
+        Many residual networks are built with their branches shut by them (Goyal et al., "Accurate,
+        Large Minibatch SGD", arXiv:1706.02677, section 5.1).
+        """
+        for module in self.modules():
+            if isinstance(module, _NORMALISATIONS) and module.weight is not None:
+                scale: Any = module.weight
+                if not scale.any():
+                    nn.init.ones_(scale)
 
     def save(self, folder: Path) -> None:
         """Write the encoder in its library's own format; no code of ours is needed to load it."""

@@ -145,7 +145,7 @@ def fresh(run: Run, arm: str, windows: Windows, seed: int) -> PolicyNet:
         raise ValueError(f"{arm} is none of {ARMS}")
     encoder: Any = None
     if arm != "observation alone":
-        encoder = run.untrained(seed) if arm == "from scratch" else run.encoder()
+        encoder = run.fresh(seed) if arm == "from scratch" else run.encoder()
     config: Any = run.config.modality
     states, actions = len(config.observations), len(config.actions)
     size = 0 if encoder is None else 2 * encoder.dim

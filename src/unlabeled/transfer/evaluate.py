@@ -47,7 +47,7 @@ RESULTS = "results.json"
 ROWS = 2
 """Form of kept rows; those of another form are made again."""
 MOST_TEST, MOST_TEST_QUICK = 10_000, 2_000
-QUICK_MINUTES, QUICK_DRAWS = 1.5, 3
+QUICK_MINUTES, QUICK_DRAWS = 2.0, 3
 QUICK_NOTE = (
     "Quick: networks were trained briefly and without tuning, from scratch too, and readings that "
     "take minutes were not made (joined, codes, convolutions); leave out --quick before you rely "

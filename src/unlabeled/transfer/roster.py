@@ -97,7 +97,7 @@ def readings(
         return model
 
     def start_fresh(rows: NDArray[np.int64], draw: int) -> Classifier:
-        encoder = parted.as_read(run.untrained(seed + draw))
+        encoder = parted.as_read(run.fresh(seed + draw))
         return Classifier(encoder, encoder.dim, num_classes)
 
     tuned = {"lowest": FIRST_LAYER, "frozen_statistics": True}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from unlabeled.journal import read_lines, write_atomic
 from unlabeled.transfer import label_curve, targets
+from unlabeled.transfer.arms import OURS
 from unlabeled.transfer.label_curve import Row
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.pace import Teller
@@ -160,25 +161,38 @@ class Study:
         trained = {n: r for n, r in self.readings.items() if isinstance(r, Trained)}
         pace = self.pace
         left_out: dict[tuple[str, int], int] = {}
-        for count, draw in places:
-            for name, reading in trained.items():
-                if (name, count, draw) in self.store.rows:
-                    continue
-                rows = self._labelled(count, draw)
-                expected = reading.steps(count, len(rows)) * pace.get(name, 0.0)
-                spent = time.monotonic() - started
-                if self.minutes is not None and spent + expected > 60 * self.minutes:
-                    left_out[name, count] = left_out.get((name, count), 0) + 1
-                    continue
-                before, steps = time.monotonic(), reading.steps(count, len(rows))
-                self._row(name, count, draw)
-                pace[name] = (time.monotonic() - before) / steps
+        for name, (count, draw) in self._order(list(trained), places):
+            if (name, count, draw) in self.store.rows:
+                continue
+            rows, reading = self._labelled(count, draw), trained[name]
+            expected = reading.steps(count, len(rows)) * pace.get(name, 0.0)
+            spent = time.monotonic() - started
+            if self.minutes is not None and spent + expected > 60 * self.minutes:
+                left_out[name, count] = left_out.get((name, count), 0) + 1
+                continue
+            before, steps = time.monotonic(), reading.steps(count, len(rows))
+            self._row(name, count, draw)
+            pace[name] = (time.monotonic() - before) / steps
         unit = unit_of(self.material.task).labels
         return [
             f"{name} at {count} {unit}: {self.draws - missing} of {self.draws} draws, "
             f"for the time limit of {self.minutes:g} minutes."
             for (name, count), missing in left_out.items()
         ]
+
+    def _order(
+        self, names: list[str], places: Sequence[tuple[int, int]]
+    ) -> list[tuple[str, tuple[int, int]]]:
+        """Return the trainings in order: draw by draw, so that any prefix is a study.
+
+        Under a time limit rivals come first. Ours that need no training are judged beside them,
+        and with too few draws of a rival nothing can be told.
+        """
+        paired = [(name, place) for place in places for name in names]
+        judged = any(n in OURS for n, r in self.readings.items() if not isinstance(r, Trained))
+        if self.minutes is None or not judged:
+            return paired
+        return sorted(paired, key=lambda one: one[0] in OURS)
 
     def _recall(self) -> None:
         """Hand earlier choices back to the networks that are trained."""

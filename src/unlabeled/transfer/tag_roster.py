@@ -41,7 +41,7 @@ def readings(run: Run, material: TagMaterial, quick: bool, seed: int) -> dict[st
         return model
 
     def start_fresh(rows: NDArray[np.int64], draw: int) -> nn.Module:
-        return Tagger(run.untrained(seed + draw), len(material.classes))
+        return Tagger(run.fresh(seed + draw), len(material.classes))
 
     search = search_of(quick)
     return {

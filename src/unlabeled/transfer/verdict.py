@@ -154,16 +154,21 @@ def summary(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def difference(evidence: Evidence, ours: str, theirs: str) -> stats.Interval | None:
-    """Return ours minus theirs, paired by draw and averaged over the counts that both have."""
-    shared = [c for c in evidence.counts(ours) if c in evidence.counts(theirs)]
-    if not shared:
+    """Return ours minus theirs, paired by draw and averaged over the counts that both have.
+
+    Counts at which only one draw was made are left out where others have several.
+    """
+    found = {
+        count: set(evidence.draws(ours, count)) & set(evidence.draws(theirs, count))
+        for count in evidence.counts(ours)
+        if count in evidence.counts(theirs)
+    }
+    # One draw has no interval: where other counts have more, a count with one says nothing.
+    repeated = {count: draws for count, draws in found.items() if len(draws) > 1}
+    shared = list(repeated or found)
+    chosen = sorted(set.intersection(*(found[count] for count in shared))) if shared else []
+    if not chosen:
         return None
-    draws = set.intersection(
-        *(set(evidence.draws(name, c)) for c in shared for name in (ours, theirs))
-    )
-    if not draws:
-        return None
-    chosen = sorted(draws)
     parts = [evidence.at(ours, c, chosen) - evidence.at(theirs, c, chosen) for c in shared]
     pools = [evidence.pool(ours, c, chosen) - evidence.pool(theirs, c, chosen) for c in shared]
     seeds = evidence.seeds(ours, shared, chosen)
@@ -276,8 +281,11 @@ def sentence(
     if not differences:
         return "Nothing was compared, so whether pre-training helped is not known."
     name = name_of(ours)
-    worst = min(differences, key=lambda rival: differences[rival].mean)
-    gap = differences[worst]
+    among = differences
+    if given == UNCLEAR:  # beaten rivals are not what is unclear
+        among = {r: d for r, d in differences.items() if d.low is None or not d.low > 0}
+    worst = min(among, key=lambda rival: among[rival].mean)
+    gap = among[worst]
     points = f"{_percent(abs(gap.mean))} points{_range(gap)}"
     if given == DID_NOT_HELP:
         plain = "plain features are better: " if worst in PLAIN else ""
@@ -287,6 +295,11 @@ def sentence(
         )
     if given == UNCLEAR:
         side = "above" if gap.mean >= 0 else "below"
+        if gap.low is None:
+            return (
+                f"No clear difference: {name} is {points} {side} {name_of(worst)}, of which only "
+                "one draw was made; a difference without an interval is none."
+            )
         return (
             f"No clear difference: {name} is {points} {side} {name_of(worst)} on average, "
             "which these draws and test samples cannot tell from none."
