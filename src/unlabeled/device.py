@@ -26,6 +26,11 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def cores() -> int:
+    """Return how many cores of the CPU this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
 @cache
 def fast_bf16() -> str | None:
     """Return the name of the hardware unit that makes bf16 products fast, or None.

@@ -153,7 +153,7 @@ def _machine(chooser: Chooser, request: Request, seen: Look) -> float | None:
         "loop", "precision", "bf16" if unit else "fp32",
         f"{unit} makes bf16 products fast" if unit else "no fast bf16 unit here",
     )  # fmt: skip
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    cores = device.cores()
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     threads = max(1, cores // ranks)
     gpu = where.type == "cuda"

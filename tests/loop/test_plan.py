@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unlabeled import config
+from unlabeled import config, presets
 from unlabeled.errors import ConfigError, UsageError
 from unlabeled.plan import Plan, Request, plan
 
@@ -74,6 +74,13 @@ def test_a_short_budget_gets_a_small_network(image_folder: Path) -> None:
     assert list(longer.options) == ["channels"]
     assert longest.options == {}
     assert (short.small_stem, longer.small_stem, longest.small_stem) == (False, True, True)
+    assert plan(Request(str(image_folder), steps=5)).config.encoder.small_stem
+
+
+def test_a_coarse_stem_is_for_few_seconds_of_slow_cores() -> None:
+    assert presets.coarse(600, 2, None)
+    assert not presets.coarse(600, 2, "AMX")
+    assert not presets.coarse(600, 16, None)
 
 
 def test_short_runs_take_what_was_found_for_them_unless_it_is_asked_for(image_folder: Path) -> None:

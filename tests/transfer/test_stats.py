@@ -162,7 +162,7 @@ def test_what_is_unclear_is_named_not_what_was_beaten():
     rename = {"scratch": "untrained", "probe": "probe"}
     scores = {**far.scores}
     rows = {**far.rows}
-    for (name, count, draw), score in near.scores.items():
+    for name, count, draw in near.scores:
         if name == "scratch":  # a rival as good as ours, less by chance
             key = (rename[name], count, draw)
             scores[key] = far.scores["probe", count, draw]

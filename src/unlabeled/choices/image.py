@@ -51,10 +51,12 @@ SEVEN_BY_SEVEN = frozenset(f"timm:resnet{depth}" for depth in (18, 34, 50, 101, 
 
 
 def fine_stem(chooser: Chooser, request: Request) -> None:
-    """Choose a stem that keeps the resolution of small images, unless time is very short."""
-    seconds = short(request)
-    if seconds is not None and presets.coarse(seconds):
-        why = f"{duration.words(seconds)} of a CPU: coarse maps, and more passes over the images"
+    """Choose a stem that keeps the resolution of small images, unless time is short."""
+    from unlabeled import device
+
+    seconds = short(request) if request.steps is None else None
+    if seconds is not None and presets.coarse(seconds, device.cores(), device.fast_bf16()):
+        why = f"{duration.words(seconds)} of this CPU: coarse maps, and more passes"
         chooser.choose("encoder", "small_stem", False, why)
     else:
         chooser.choose("encoder", "small_stem", True, "keeps resolution on small images")

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
