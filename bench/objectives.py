@@ -110,7 +110,7 @@ class Peer:
     def __call__(self) -> float:
         """Train on the next rows; returns their tokens."""
         x = next(self.stream)["plain"][0]
-        loss = self.loss(x[:, 0])
+        loss = self.loss(x[:, 0].contiguous())
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()

@@ -92,7 +92,7 @@ SENTENCES = {
     "finetune runs/photos-mae-01 --labels file.txt --task ordinal": "--task ordinal: does not fit "
     "here. Tasks: single, tagging, transcript, action.",
     "export runs/photos-mae-01 --to onx": "There is no format 'onx'. Did you mean 'onnx'? "
-    "Possible: hf, timm, onnx, sentence-transformers.",
+    "Possible: hf, timm, onnx, sentence-transformers, gguf.",
     "export runs/photos-mae-01": "unlabeled export: Missing option '--to'. "
     "See: unlabeled export --help",
     "runs empty": "There is no run in empty. Start one: unlabeled pretrain DATA",
