@@ -104,7 +104,12 @@ def of_mcap(path: Path) -> Iterator[Spoken]:
     decoders: dict[int, Callable[[bytes], Any] | None] = {}
     refused: Counter[str] = Counter()
     with path.open("rb") as file:
-        for schema, channel, message in make_reader(file).iter_messages(log_time_order=False):
+        reader = make_reader(file)
+        about = reader.get_summary()
+        # By its index a file is read a chunk at a time in the order of time; without one that
+        # order would be made in memory, and any order is made right later.
+        indexed = about is not None and bool(about.chunk_indexes)
+        for schema, channel, message in reader.iter_messages(log_time_order=indexed):
             if channel.id not in decoders:
                 decoders[channel.id] = _decoder(schema, channel.message_encoding)
                 if decoders[channel.id] is None:
