@@ -184,10 +184,14 @@ class Health:
         return projected < 0.02 or reading.spread < min(0.01, 0.2 * start)
 
     def _one_line(self, reading: Reading, parts: Mapping[str, float]) -> bool:
-        """BatchNorm keeps a spread on even when all projections lie on one line."""
+        """BatchNorm keeps a spread on even when all projections lie on one line.
+
+        Without what holds samples apart, projections have an effective rank of 1.0 to 1.1 here;
+        healthy ones of small batches pass through 1.2.
+        """
         start = self.first.effective_rank if self.first else reading.effective_rank
         flat = reading.effective_rank < 1.5 and start > 3
-        return flat or parts.get("projection_rank", math.inf) < 1.3
+        return flat or parts.get("projection_rank", math.inf) < LEAST_RANK
 
     def _uniform(self, parts: Mapping[str, float]) -> bool:
         """Every sample's target is the uniform distribution: nothing to match."""
@@ -217,6 +221,9 @@ LEAST_SPREAD = 0.01
 
 LEAST_HIDDEN, MOST_HIDDEN = 0.1, 0.85
 """Share of hidden tokens that is usual: 0.49 in wav2vec 2.0, 0.57 in HuBERT, 0.75 in images."""
+
+LEAST_RANK = 1.15
+"""Effective rank of projections below which they lie on one line."""
 
 LEAST_KEPT = 0.25
 """Share of neighbours below which features no longer are those of the weights."""

@@ -23,6 +23,7 @@ RATES = {
     "gpt": 3e-3,
     "bert": 3e-3,
     "videomae": 1e-3,
+    "vicreg": 0.01,  # at 0.03 its projections do lie on one line, for a hundred steps
 }
 ADAM = ("dino", "mae", "gpt", "bert", "videomae")
 JOINT = ("mocov3", "byol", "barlow", "vicreg", "nnclr")  # moco and swav start slower than this
@@ -81,7 +82,8 @@ def test_contrast_without_negatives(
             "unlabeled.methods.mocov3.SymmetricMoCo._find", lambda _, q, k: _alike(q, k)
         )
     options = {} if method == "nnclr" else {"momentum": 0.0}
-    assert "collapsing" in caught(_config(method, images, **options), tmp_path / "run")
+    rate = 0.1 if method == "mocov3" else None  # two heads in a row hold out longest
+    assert "collapsing" in caught(_config(method, images, rate=rate, **options), tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -151,7 +153,24 @@ def test_a_rate_that_ruins_the_features(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("method", ["simclr", "simsiam", "dino", "mae", "gpt", "bert", *JOINT])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "simclr",
+        "simsiam",
+        pytest.param(
+            "dino",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="stays at ln K on 256 drawn images, and says so; on CIFAR-10 it leaves it",
+            ),
+        ),
+        "mae",
+        "gpt",
+        "bert",
+        *JOINT,
+    ],
+)
 def test_healthy_runs_raise_no_alarm(
     method: str, seed: int, images: Path, text_folder: Path, tmp_path: Path
 ) -> None:
