@@ -93,6 +93,21 @@ def test_an_image_classifier_opens_in_timm_and_transformers(tmp_path, image_fold
     assert classes == found.classes
 
 
+def test_missing_labels_and_imbalance_are_told(tmp_path, image_folder):
+    run = images(tmp_path, image_folder, name="timm:resnet18", small_stem=True)
+    names = [run.source().name(i) for i in range(len(run.source()))]
+    rare = [n for n in names if n[0] == "d"]
+    words = dict.fromkeys(names, "x") | dict.fromkeys(rare, "") | dict.fromkeys(rare[:8], "y")
+    rows = [f"{n},{word}" for n, word in words.items()]
+    file = tmp_path / "labels.csv"
+    file.write_text("path,label\n" + "\n".join(rows))
+    found = finetune(run, file)
+    assert found.notes[0].startswith("Rows without a label in column 'label': 16 (empty")
+    assert found.balanced is not None
+    record = json.loads((tmp_path / "finetune" / "classes.json").read_text())
+    assert record["balanced_accuracy"] == found.balanced
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_a_text_classifier_opens_in_transformers(tmp_path, family):
     rng = np.random.default_rng(0)

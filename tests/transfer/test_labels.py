@@ -69,6 +69,16 @@ def test_numbers_are_ordered_by_value_and_unlabelled_rows_are_skipped(tmp_path):
     found = read_labels(file, source)
     assert found.classes == ["2", "9", "10"]
     assert found.skipped == 2
+    assert found.missing.startswith("Rows without a label in column 'label': 2 (empty")
+    assert read_labels(write(tmp_path / "w.csv", "path,y\na,1\nb,2\n"), source).missing == ""
+
+
+def test_missing_cells_of_a_parquet_column_are_told_by_their_column(tmp_path):
+    file = tmp_path / "l.parquet"
+    pq.write_table(pa.table({"path": list("abcd"), "grade": [1.0, None, float("nan"), 2.0]}), file)
+    found = read_labels(file, Names(*"abcd"), label_column="grade")
+    assert found.indices.tolist() == [0, 3]
+    assert "column 'grade': 2 " in found.missing
 
 
 def test_class_folders(image_folder):

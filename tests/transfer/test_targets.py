@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score, r2_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, r2_score
 
 from tests.transfer.planted import PlantedRun
 from unlabeled.data.label_forms import as_task, form_of
 from unlabeled.data.labels import Labels, read_labels
 from unlabeled.errors import UsageError
-from unlabeled.transfer import readings, schema, stats, targets
+from unlabeled.transfer import metrics, readings, schema, stats, targets
 from unlabeled.transfer import roster as module
 from unlabeled.transfer.evaluate import evaluate
 from unlabeled.types import PLAIN
@@ -90,6 +90,13 @@ def test_scores_are_those_of_scikit_learn_on_every_copy():
         rows = np.repeat(np.arange(50), weight.astype(int))
         assert several[i] == pytest.approx(f1_score(truth[rows], guess[rows], average="macro"))
         assert explained[i] == pytest.approx(r2_score(number[rows], said[rows]), abs=1e-6)
+
+
+def test_balanced_accuracy_is_that_of_scikit_learn():
+    truth, guess = RNG.integers(0, 3, 60), RNG.integers(0, 4, 60)
+    with pytest.warns(UserWarning, match="y_pred contains classes"):
+        expected = balanced_accuracy_score(truth, guess)
+    assert metrics.balanced_accuracy(guess, truth) == pytest.approx(expected)
 
 
 def test_losses_are_chosen_by_the_form_of_the_targets():

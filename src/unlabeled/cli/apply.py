@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from unlabeled.cli import checks, show
 from unlabeled.cli.measure import LabelColumn, Labels, Task, Windows
 from unlabeled.cli.train import Column, Kind
 from unlabeled.errors import UsageError
+
+if TYPE_CHECKING:
+    from unlabeled.transfer.finetune import Finetuned
 
 FORMATS = ("hf", "timm", "onnx", "sentence-transformers", "gguf")
 
@@ -58,6 +61,7 @@ def finetune(
     from unlabeled.export.reload import quiet
     from unlabeled.runs import Run
     from unlabeled.transfer import tag_finetune, tagging
+    from unlabeled.transfer.finetune import Finetuned
     from unlabeled.transfer.finetune import finetune as classify
 
     opened = Run.open(folder)
@@ -72,6 +76,8 @@ def finetune(
         f"accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} on {counted} "
         "set aside (they also chose the training, so slightly too high)"
     )
+    if isinstance(found, Finetuned):
+        _beside_accuracy(found)
     show.say(f"{'Tagger' if words else 'Classifier'}  {found.folder}")
     show.next_commands(
         [
@@ -80,6 +86,17 @@ def finetune(
             (f"unlabeled report {run}", "one page of everything"),
         ]
     )
+
+
+def _beside_accuracy(found: Finetuned) -> None:
+    """Say what accuracy hides where classes are imbalanced, and which rows had no label."""
+    if found.balanced is not None:
+        show.say(
+            f"balanced accuracy {found.balanced:.3f}: the largest class has over three times the "
+            "samples of the smallest, so accuracy alone misleads"
+        )
+    for note in found.notes:
+        show.say(f"Note: {note}")
 
 
 def _elsewhere(run: str, folder: Path, task: str | None) -> tuple[str, str]:

@@ -42,6 +42,7 @@ class Labels:
         split: (L,) names of splits (such as train, test), where the table has them.
         group: (L,) names of groups that must not be torn apart, where the table has them.
         skipped: rows without a label.
+        column: what the labels were read from, for sentences.
         targets: (L, K) labels as 0 and 1, or (L,) numbers, where a sample has not one class.
         task: ``single``, ``multi`` or ``regression``; see `label_forms`.
     """
@@ -52,12 +53,24 @@ class Labels:
     split: NDArray[np.str_] | None = None
     group: NDArray[np.str_] | None = None
     skipped: int = 0
+    column: str = ""
     targets: NDArray[np.float32] | None = None
     task: str = "single"
 
     def __len__(self) -> int:
         """Return L."""
         return len(self.indices)
+
+    @property
+    def missing(self) -> str:
+        """Say how many rows have no label and in which column; nothing where all have one."""
+        if not self.skipped:
+            return ""
+        where = f" in column '{self.column}'" if self.column else ""
+        return (
+            f"Rows without a label{where}: {self.skipped:,} (empty, NaN, none, null, or "
+            "-1 among classes); these samples were not used as labelled ones."
+        )
 
     def take(self, rows: NDArray[Any]) -> Labels:
         """Return the labels at `rows` (positions or a mask)."""
@@ -121,7 +134,9 @@ def _read(
         if column is None:
             return _from_folders(source, classes)
         words = log_labels.words(source, column)
-        return _build(np.arange(len(words)), {"label": words}, classes, f"column '{column}'")
+        return _build(
+            np.arange(len(words)), {"label": words}, classes, f"column '{column}'", column
+        )
     own = own_tables(source, table)
     if labels is None or (table is not None and _same(labels, table)):
         if own:
@@ -256,7 +271,7 @@ def _from_own(
             f"{path} has {len(values['label'])} rows but {len(source)} samples were found in it. "
             "Give the labels as a table with the columns path and label instead."
         )
-    return _build(np.arange(len(source)), values, classes, str(path))
+    return _build(np.arange(len(source)), values, classes, str(path), parts["label"])
 
 
 def _from_table(
@@ -285,7 +300,7 @@ def _from_table(
     values = {
         part: [column[row] for row in rows] for part, column in zip(parts, read[1:], strict=True)
     }
-    return _build(indices, values, classes, str(path))
+    return _build(indices, values, classes, str(path), parts["label"])
 
 
 def _match(
@@ -324,6 +339,7 @@ def _build(
     values: Mapping[str, Sequence[Any]],
     classes: Sequence[str] | None,
     where: str,
+    column: str = "",
 ) -> Labels:
     """Make `Labels` of one label a sample, without the rows that have none."""
     words = [word_of(value) for value in values["label"]]
@@ -354,4 +370,5 @@ def _build(
     return Labels(
         indices[rows].astype(np.int64), y, order,
         split=extra.get("split"), group=extra.get("group"), skipped=int((~known).sum()),
+        column=column,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from unlabeled.kinds import strings
 from unlabeled.nn import packing
 from unlabeled.transfer import headed, leaks, parted, splits, trained_on
 from unlabeled.transfer.features import Inputs
-from unlabeled.transfer.metrics import accuracy, macro_f1
+from unlabeled.transfer.metrics import accuracy, balanced_accuracy, headline, macro_f1
 from unlabeled.transfer.readings import Frozen, Trained
 from unlabeled.transfer.training import Classifier, scores
 
@@ -45,6 +45,8 @@ class Finetuned:
         validation: samples in the validation part.
         choices: rate, view and length of training.
         folder: where it lies.
+        balanced: accuracy averaged over classes, where these are imbalanced.
+        notes: what a sceptic should know.
     """
 
     model: nn.Module
@@ -54,6 +56,8 @@ class Finetuned:
     validation: int
     choices: dict[str, Any]
     folder: Path
+    balanced: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class TextClassifier(nn.Module):
@@ -126,6 +130,8 @@ def finetune(
         len(expected),
         outcome.choices,
         run.folder / "finetune",
+        _balanced(outcome.validation, expected, len(classes)),
+        tuple(material.notes),
     )
     _save(run, found, material)
     return found
@@ -153,6 +159,10 @@ def material_of(
     inputs = Inputs(
         part.source, part.labels.indices, run.modality(), trained_on.document_length(run)
     )
+    notes = [part.labels.missing] if part.labels.missing else []
+    if inputs.bad:
+        name, reason = inputs.bad[0]
+        notes.append(f"{len(inputs.bad)} labelled samples cannot be read (first: {name}: {reason})")
     kept = np.flatnonzero(np.isin(part.labels.indices, inputs.indices))
     part = part.take(kept)
     if form_of(part.labels) != "single":
@@ -182,8 +192,16 @@ def material_of(
         y[:1],
         None,
         part.labels.classes,
+        notes=notes,
         group_train=part.labels.group,
     )
+
+
+def _balanced(guess: Any, expected: NDArray[np.int64], num_classes: int) -> float | None:
+    """Return balanced accuracy where accuracy misleads (see `metrics.IMBALANCE`)."""
+    if headline(expected, num_classes) == "accuracy":
+        return None
+    return balanced_accuracy(guess, expected)
 
 
 def _for_text(encoder: Any, modality: Any, classes: list[str], seed: int) -> TextClassifier:
@@ -233,6 +251,7 @@ def _save(run: Run, found: Finetuned, material: splits.Material) -> None:
         "classes": found.classes,
         "accuracy": found.accuracy,
         "macro_f1": found.macro_f1,
+        "balanced_accuracy": found.balanced,
         "validation": found.validation,
         "train": len(material.pool),
         "choices": found.choices,

@@ -201,8 +201,8 @@ def _parts(
     found = leaks.look(Part(found.source, as_task(found.labels, task)), book)
     if found.labels.task != "single":
         notes.append(_WORDS[found.labels.task])
-    if found.labels.skipped:
-        notes.append(f"{found.labels.skipped:,} rows without a label were left out.")
+    if found.labels.missing:
+        notes.append(found.labels.missing)
     if test is not None:
         classes = found.labels.classes if found.labels.task == "single" else None
         tested = Part(
@@ -217,6 +217,8 @@ def _parts(
         )
         if found.labels.task != "single":
             tested = Part(tested.source, as_task(tested.labels, found.labels.task, found.labels))
+        if tested.labels.missing:
+            notes.append(f"Test part: {tested.labels.missing}")
         tested = leaks.look(tested, book)
         if tested.source.fingerprint == found.source.fingerprint:
             found = found.take(~np.isin(found.labels.indices, tested.labels.indices))
