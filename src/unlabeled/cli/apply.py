@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from unlabeled.cli import checks, show
 from unlabeled.cli.measure import LabelColumn, Labels, Task, Windows
 from unlabeled.cli.train import Column, Kind
 from unlabeled.errors import UsageError
-
-if TYPE_CHECKING:
-    from unlabeled.transfer.finetune import Finetuned
 
 FORMATS = ("hf", "timm", "onnx", "sentence-transformers", "gguf")
 
@@ -61,7 +58,6 @@ def finetune(
     from unlabeled.export.reload import quiet
     from unlabeled.runs import Run
     from unlabeled.transfer import tag_finetune, tagging
-    from unlabeled.transfer.finetune import Finetuned
     from unlabeled.transfer.finetune import finetune as classify
 
     opened = Run.open(folder)
@@ -76,9 +72,8 @@ def finetune(
         f"accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} on {counted} "
         "set aside (they also chose the training, so slightly too high)"
     )
-    if isinstance(found, Finetuned):
-        _beside_accuracy(found)
-    show.say(f"{'Tagger' if words else 'Classifier'}  {found.folder}")
+    kept = f"{'Tagger' if words else 'Classifier'}  {found.folder}"
+    show.say("\n".join([*getattr(found, "beside", []), kept]))
     show.next_commands(
         [
             (f"unlabeled predict {run} DATA", "label new data"),
@@ -86,17 +81,6 @@ def finetune(
             (f"unlabeled report {run}", "one page of everything"),
         ]
     )
-
-
-def _beside_accuracy(found: Finetuned) -> None:
-    """Say what accuracy hides where classes are imbalanced, and which rows had no label."""
-    if found.balanced is not None:
-        show.say(
-            f"balanced accuracy {found.balanced:.3f}: the largest class has over three times the "
-            "samples of the smallest, so accuracy alone misleads"
-        )
-    for note in found.notes:
-        show.say(f"Note: {note}")
 
 
 def _elsewhere(run: str, folder: Path, task: str | None) -> tuple[str, str]:

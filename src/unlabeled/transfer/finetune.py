@@ -59,6 +59,18 @@ class Finetuned:
     balanced: float | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def beside(self) -> list[str]:
+        """Say what accuracy hides where classes are imbalanced, and which samples had no label."""
+        notes = [f"Note: {note}" for note in self.notes]
+        if self.balanced is None:
+            return notes
+        return [
+            f"balanced accuracy {self.balanced:.3f}: the largest class has over three times the "
+            "samples of the smallest, so accuracy alone misleads",
+            *notes,
+        ]
+
 
 class TextClassifier(nn.Module):
     """The library's own model for classifying sequences, fed with our rows.
