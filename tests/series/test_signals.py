@@ -280,3 +280,11 @@ def test_mistakes_get_a_sentence(words: str, run: Run, capsys: pytest.CaptureFix
         == 2
     )
     assert capsys.readouterr().err.startswith(SENTENCES[words])
+
+
+def test_options_of_a_label_curve_are_refused() -> None:
+    from unlabeled.cli import signals
+
+    signals.refuse("forecast", counts=None, arms=None)
+    with pytest.raises(UsageError, match="no use for --counts and --arms; leave them out"):
+        signals.refuse("anomaly", counts="1,5", arms="knn")

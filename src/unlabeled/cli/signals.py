@@ -38,6 +38,20 @@ def wanted(task: str | None, horizons: str | None, normal: str | None) -> bool:
     return task in TASKS
 
 
+def refuse(task: str, **options: object) -> None:
+    """Refuse options that say nothing about such a task.
+
+    Raises:
+        UsageError: one was given.
+    """
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(
+            f"--task {task} draws no labels and trains no network, so it has no use for "
+            f"{' and '.join(given)}; leave {'it' if len(given) == 1 else 'them'} out."
+        )
+
+
 def judge(
     task: str, folder: Path, given: Given, transductive: bool, quick: bool, seed: int
 ) -> None:
