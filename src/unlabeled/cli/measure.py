@@ -179,11 +179,9 @@ def evaluate(
     """
     folder = checks.run(run)
     if signals.wanted(task, horizons, normal):
-        signals.refuse(
-            str(task), counts=counts, against=against, arms=arms, time=time, reuse=reuse,
-            seeds=seeds, masks=masks, windows=windows, text=text, pairs=pairs,
-            retrieval=retrieval, context=context, stride=stride,
-        )  # fmt: skip
+        curve = {"counts": counts, "against": against, "arms": arms, "reuse": reuse, "seeds": seeds}
+        rest = {"time": time, "masks": masks, "windows": windows, "text": text, "pairs": pairs}
+        signals.refuse(str(task), retrieval=retrieval, **curve, **rest)
         given = signals.Given(labels, test, label_column, horizons, normal)
         signals.judge(str(task), folder, given, transductive, quick, seed)
         return
