@@ -93,4 +93,7 @@ def test_inspect_draws_views_and_warns_with_the_remedy(tmp_path, capsys, monkeyp
     assert "Warning: mirroring" not in capsys.readouterr().out
     (tmp_path / "words.txt").write_text("no picture")
     assert main(["inspect", "words.txt", "--views", "v.png"]) == 2
-    assert "--views and --labels are for images" in capsys.readouterr().err
+    assert (
+        "--views is for images, and --labels for images or with --encoder"
+        in capsys.readouterr().err
+    )
