@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,11 +153,12 @@ class Search:
     Args:
         rates: learning rates, the default first.
         views: augmentations; the first is the pre-training method's own.
-        lengths: shares of the longest run, ascending; rates and views are judged by the first.
+        lengths: shares of the longest run, ascending; rates are judged by the first, views by all:
+            a strong augmentation pays late, so short runs would choose against it.
         epochs: passes over the labels in the longest run.
         fewest: least steps of the longest run.
         most: most steps of the longest run.
-        ways: which weights are moved; the first is judged with the rates and views.
+        ways: which weights are moved; the first is judged with the rates.
     """
 
     views: tuple[View, ...]
@@ -176,14 +177,23 @@ class Search:
 
     @property
     def cost(self) -> float:
-        """Return what a search with its final run costs, in longest runs."""
-        return self.lengths[0] * (self.tried) + 1
+        """Return what a search with its final runs costs, in longest runs."""
+        return self.lengths[0] * self.tried + len(self.views)
 
     @property
     def tried(self) -> int:
-        """Return how many short runs are made before the long one."""
-        others = len(self.rates) + len(self.views) + len(self.ways) - 2
+        """Return how many short runs are made before the long ones."""
+        others = len(self.rates) + len(self.ways) - 1
         return others if others > 1 else 0
+
+
+class Made(NamedTuple):
+    """A training: what it guesses, where it was stopped, its gain on validation, its model."""
+
+    outcome: Outcome
+    stop: int
+    gained: float
+    model: nn.Module | None
 
 
 class Trained:
@@ -238,27 +248,28 @@ class Trained:
         model = self.start(rows, draw)
         if count in self._chosen:
             recipe, stop = self._chosen[count]
-            return self._run(model, rows, recipe, [stop], draw)[0]
-        recipe = self._short(model, rows, draw)
-        found, stop = self._run(model, rows, recipe, self._stops(recipe), draw)
-        self._chosen[count] = recipe, stop
-        return found
+            found = self._run(model, rows, recipe, [stop], draw)
+            self.kept = found.model
+            return found.outcome
+        best = self._short(model, rows, draw)
+        tries = [replace(best, view=view) for view in self.search.views]
+        made = [self._run(model, rows, recipe, self._stops(recipe), draw) for recipe in tries]
+        place = max(range(len(made)), key=lambda i: made[i].gained)
+        self._chosen[count] = tries[place], made[place].stop
+        self.kept = made[place].model
+        return made[place].outcome
 
     def _stops(self, recipe: Recipe) -> list[int]:
         return [max(1, round(share * recipe.steps)) for share in self.search.lengths]
 
     def _short(self, model: nn.Module, rows: NDArray[np.int64], draw: int) -> Recipe:
-        """Choose rate, then view, then which weights are moved, by short runs."""
+        """Choose the rate, then which weights are moved, by short runs."""
         best = replace(self.search.longest(len(rows)), **self.base)
         if not self.search.tried:
             return best
         gained: dict[Recipe, float] = {}
         for rate in self.search.rates:
             recipe = replace(best, rate=rate)
-            gained[recipe] = self._judge(model, rows, recipe, draw)
-        best = max(gained, key=gained.__getitem__)
-        for view in self.search.views[1:]:
-            recipe = replace(best, view=view)
             gained[recipe] = self._judge(model, rows, recipe, draw)
         best = max(gained, key=gained.__getitem__)
         for way in self.search.ways[1:]:
@@ -315,14 +326,14 @@ class Trained:
         recipe: Recipe,
         stops: list[int],
         draw: int,
-    ) -> tuple[Outcome, int]:
+    ) -> Made:
         """Train once and keep the stop that is best on the validation part."""
-        best, found = -1.0, None
+        best, found, kept = -math.inf, None, None
         for stop, averaged in self._train(model, rows, recipe, stops, draw):
             guess, gained = self._validate(averaged, rows)
             if gained > best:
                 best, found = gained, (guess, self._tested(averaged, rows), stop)
-                self.kept = copy.deepcopy(averaged) if self.keep else None
+                kept = copy.deepcopy(averaged) if self.keep else None
         assert found is not None
         choices = {
             "rate": recipe.rate,
@@ -331,4 +342,4 @@ class Trained:
             "longest": recipe.steps,
             "way": recipe.way,
         }
-        return Outcome(found[0], found[1], choices), found[2]
+        return Made(Outcome(found[0], found[1], choices), found[2], best, kept)
