@@ -28,7 +28,9 @@ def device() -> torch.device:
 
 def cores() -> int:
     """Return how many cores of the CPU this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @cache

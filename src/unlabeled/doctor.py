@@ -122,8 +122,11 @@ def _extras() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("processor", "good", f"{cores} cores, {torch.get_num_threads()} torch threads")
+    from unlabeled import device
+
+    yield Finding(
+        "processor", "good", f"{device.cores()} cores, {torch.get_num_threads()} torch threads"
+    )
     if torch.cuda.is_available():
         names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
         yield Finding("gpu", "good", f"{torch.cuda.device_count()} x {', '.join(sorted(names))}")

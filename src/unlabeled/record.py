@@ -149,7 +149,7 @@ def hardware() -> dict[str, Any]:
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
         "device": name,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cores": device.cores(),
         "ranks": device.world(),
         "bf16": device.fast_bf16(),
         "system": platform.platform(),
