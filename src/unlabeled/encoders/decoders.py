@@ -9,6 +9,7 @@ import transformers
 from torch import Tensor, nn
 
 from unlabeled.nn.attention import NAME, Crossing, Layout
+from unlabeled.nn.guesses import Guess, Tied
 
 TABLES = ("shared", "encoder", "decoder")
 """The modules of which both libraries' models with a head are made, beside the head."""
@@ -128,8 +129,8 @@ class Reader(nn.Module):
         self.dense, self.norm = nn.Linear(encoder.dim, size), nn.LayerNorm(size)
         self.bias = nn.Parameter(torch.zeros(len(table)))
 
-    def forward(self, encoder: Any, vectors: Tensor, inputs: Tensor, where: Tensor) -> Tensor:
-        """Return logits at some places, (S, K).
+    def forward(self, encoder: Any, vectors: Tensor, inputs: Tensor, where: Tensor) -> Guess:
+        """Return guesses at some places, of (S, K) logits.
 
         Args:
             encoder: the one that it was made for.
@@ -147,4 +148,4 @@ class Reader(nn.Module):
         for layer in self.decoder.layers:
             x = layer(x, encoder_hidden_states=vectors, layout=Crossing(layout, source))
         tokens = self.norm(nn.functional.gelu(self.dense(x.flatten(0, 1)[where])))
-        return nn.functional.linear(tokens, table, self.bias)
+        return Guess(Tied(table, self.bias), tokens)

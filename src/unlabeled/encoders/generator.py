@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unlabeled.encoders import families, relative
 from unlabeled.encoders.language import Language
 from unlabeled.nn import attention
+from unlabeled.nn.guesses import Guess, Tied
 
 
 class Generator(nn.Module):
@@ -49,8 +50,8 @@ class Generator(nn.Module):
                 nn.init.normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, encoder: Language, x: Tensor, where: Tensor) -> Tensor:
-        """Return logits at some places, (S, K).
+    def forward(self, encoder: Language, x: Tensor, where: Tensor) -> Guess:
+        """Return guesses at some places, of (S, K) logits.
 
         Args:
             encoder: the one that it was made for.
@@ -61,4 +62,4 @@ class Generator(nn.Module):
         tokens = self.project(encoder.lookup(x, layout))  # (B, T, width)
         tokens = families.blocks(self.model, tokens, layout, where)  # (S, width)
         tokens = self.norm(F.gelu(self.dense(tokens)))
-        return F.linear(tokens, encoder.model.get_input_embeddings().weight, self.bias)
+        return Guess(Tied(encoder.model.get_input_embeddings().weight, self.bias), tokens)

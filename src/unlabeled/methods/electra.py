@@ -24,7 +24,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -34,9 +33,9 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention, require_mask
 from unlabeled.modalities.base import Modality
 from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.nn.guesses import cost_of
 from unlabeled.nn.hiding import Hiding, sample, shuffle
-from unlabeled.nn.precision import full, no_autocast
-from unlabeled.nn.token_head import Detector, Scores
+from unlabeled.nn.token_head import Detector, Scores, replaced_nats
 from unlabeled.rng import uniform
 from unlabeled.types import Batch, Loss
 
@@ -92,7 +91,7 @@ class ELECTRA(Method):
         x = batch["plain"][0]  # (B, 2 or more, T)
         spoiled, guessing = self.spoil(x, batch.keys)
         logits, wrong, real = self._judge(x, spoiled)
-        detection = _bits(logits, wrong)
+        detection = replaced_nats(logits, wrong)
         detection = ((detection * real).sum(1) / real.sum(1).clamp(min=1)).mean()
         found = (logits > 0) & real & wrong
         parts = {
@@ -114,14 +113,18 @@ class ELECTRA(Method):
             return torch.where(chosen, self.hiding.words(ids, keys), ids), None
         where = chosen.flatten().nonzero().flatten()  # (S,)
         library: Any = self.encoder
-        logits = self.generator(library, torch.stack([hidden, x[:, 1]], 1), where)  # (S, K)
-        nats = cross_entropy(logits, ids.flatten()[where], "none")
-        rows = torch.zeros(len(x), dtype=nats.dtype, device=nats.device)
-        rows = rows.index_add(0, where // ids.shape[1], nats) / chosen.sum(1).clamp(min=1)
-        with torch.no_grad():
-            noise = uniform(keys, ids.shape[1], salt=5).flatten()[where]
-            guesses = sample(logits[:, : self.vocab_size], noise)
-        return ids.flatten().index_copy(0, where, guesses).view_as(ids), rows.mean()
+        guess = self.generator(library, torch.stack([hidden, x[:, 1]], 1), where)
+        targets, noise = ids.flatten()[where], uniform(keys, ids.shape[1], salt=5).flatten()[where]
+        share = (1 / chosen.sum(1).clamp(min=1)).repeat_interleave(chosen.sum(1)) / len(x)
+        drawn = torch.empty_like(targets)
+
+        def cost(logits: Tensor, part: slice) -> Tensor:
+            drawn[part] = sample(logits[:, : self.vocab_size], noise[part])
+            nats = cross_entropy(logits, targets[part], "none")
+            return torch.sum(nats * share[part])
+
+        nats = cost_of(guess, cost)
+        return ids.flatten().index_copy(0, where, drawn).view_as(ids), nats
 
     def _judge(self, x: Tensor, spoiled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits of being replaced, whether it is so, and which tokens are real, (B, T)."""
@@ -134,15 +137,8 @@ class ELECTRA(Method):
         x = batch["plain"][0]
         logits, wrong, real = self._judge(x, self.spoil(x, batch.keys)[0])
         right = (logits > 0) == wrong
-        return Scores(_bits(logits, wrong)[real], wrong[real].long(), right[real])
+        return Scores(replaced_nats(logits, wrong)[real], wrong[real].long(), right[real])
 
     def chance(self, batch_size: int) -> float:
         """Return ln K, the generator's; ln 2 where there is none."""
         return math.log(self.vocab_size if self.generator is not None else 2)
-
-
-def _bits(logits: Tensor, wrong: Tensor) -> Tensor:
-    """Return the binary cross-entropy of each token in fp32, (B, T)."""
-    with no_autocast(logits):
-        targets = full(wrong.float())
-        return F.binary_cross_entropy_with_logits(full(logits), targets, reduction="none")

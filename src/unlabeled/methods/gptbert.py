@@ -27,7 +27,7 @@ from unlabeled.encoders.base import Encoder
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention, require_mask
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.nn.guesses import Guess, summed
 from unlabeled.nn.hiding import Hiding
 from unlabeled.nn.token_head import Scores, token_scores
 from unlabeled.rng import uniform
@@ -79,15 +79,17 @@ class GPTBERT(Method):
         library: Any = self.encoder
         rows = torch.stack([ids, batch["plain"][0][:, 1]], 1)
         tokens: Tensor = library.tokens(rows, both[:, None].expand_as(ids))  # (B, T, D)
-        where = (targets >= 0).flatten()
-        logits = self.head(tokens.flatten(0, 1)[where])
-        nats = cross_entropy(logits, targets.flatten()[where], "none")
-        masked = both[:, None].expand_as(ids).flatten()[where]
-        parts = {
-            "targets": torch.tensor(len(nats)),
-            "masked_nats": (nats * masked).sum().detach() / masked.sum().clamp(min=1),
-        }
-        return Loss(nats.sum() / max(len(nats), 1), parts)
+        kinds = both[:, None].expand_as(ids)
+        causal, masked = (self._cost(tokens, targets, kind) for kind in (~kinds, kinds))
+        count = (targets >= 0).sum().clamp(min=1)
+        hidden = ((targets >= 0) & kinds).sum().clamp(min=1)
+        parts = {"targets": count, "masked_nats": masked.detach() / hidden}
+        return Loss((causal + masked) / count, parts)
+
+    def _cost(self, tokens: Tensor, targets: Tensor, kind: Tensor) -> Tensor:
+        """Return the summed nats of the targets (B, T) of one kind, given (B, T, D)."""
+        where = (targets >= 0) & kind
+        return summed(Guess(self.head, tokens[where]), targets[where])
 
     def change(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return ids and next tokens to guess, both (B, T), and which rows see both sides, (B,)."""
@@ -108,7 +110,7 @@ class GPTBERT(Method):
         x = batch["plain"][0]
         targets = x[:, 2].flatten()
         tokens = self.encoder.tokens(x).flatten(0, 1)[targets >= 0]
-        return token_scores(self.head(tokens), targets[targets >= 0])
+        return token_scores(Guess(self.head, tokens), targets[targets >= 0])
 
     def chance(self, batch_size: int) -> float:
         """Return ln K."""

@@ -35,9 +35,9 @@ from unlabeled.errors import ConfigError
 from unlabeled.method import Method, MethodConfig, Scored
 from unlabeled.methods.fit import require_mask, require_words
 from unlabeled.modalities.base import Modality
-from unlabeled.nn.cross_entropy import cross_entropy
+from unlabeled.nn.guesses import Guess, cost_of, summed
 from unlabeled.nn.hiding import Hiding
-from unlabeled.nn.token_head import Scores, teacher_nats, token_scores
+from unlabeled.nn.token_head import Scores, taught, token_scores
 from unlabeled.types import Batch, Loss
 
 
@@ -89,18 +89,18 @@ class Inherit(Method):
     def loss(self, batch: Batch, progress: float) -> Loss:
         """Return the weighted sum of both losses, in nats a token."""
         ids, where, targets = self._ask(batch)
-        logits = self._answer(self.encoder, self.head, ids, where)
+        guess = self._answer(self.encoder, self.head, ids, where)
         count = torch.tensor(max(len(targets), 1))
-        own = cross_entropy(logits, targets, "sum") / count
-        share = self.config.weight * (1 - progress)
-        if share <= 0:
+        if (share := self.config.weight * (1 - progress)) <= 0:
+            own = summed(guess, targets) / count
             return Loss(own, {"targets": count, "nats": own.detach()})
         teacher = self.teachers[0].to(ids.device)
         with torch.no_grad():
             said = self._answer(teacher, teacher.add_head(), ids, where)
-        taught = teacher_nats(logits, said, self.config.temperature) / count
-        parts = {"targets": count, "nats": own.detach(), "taught": taught.detach()}
-        return Loss((1 - share) * own + share * taught, parts)
+        cost, told = taught(targets, said, share, self.config.temperature)
+        total = cost_of(guess, cost) / count
+        nats, learnt = told / count
+        return Loss(total, {"targets": count, "nats": nats, "taught": learnt})
 
     def _ask(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return rows to read, (B, 2, T), places (S,), and the tokens to guess there, (S,)."""
@@ -113,9 +113,9 @@ class Inherit(Method):
         return torch.stack([hidden, x[:, 1]], 1), where, x[:, 0].flatten()[where]
 
     @staticmethod
-    def _answer(encoder: Any, head: Any, ids: Tensor, where: Tensor) -> Tensor:
-        """Return logits at places, (S, K)."""
-        return torch.as_tensor(head(encoder.tokens_at(ids, where)))
+    def _answer(encoder: Any, head: Any, ids: Tensor, where: Tensor) -> Guess:
+        """Return guesses at places, of (S, K) logits."""
+        return Guess(head, encoder.tokens_at(ids, where))
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Scores:

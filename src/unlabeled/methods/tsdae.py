@@ -30,6 +30,7 @@ from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_attention
 from unlabeled.modalities.base import Modality
 from unlabeled.nn import denoise, pairs
+from unlabeled.nn.guesses import Guess
 from unlabeled.nn.token_head import Scores, token_loss, token_scores
 from unlabeled.types import Batch, Loss
 
@@ -76,14 +77,14 @@ class TSDAE(Method):
         """Return what each token of the originals costs."""
         return token_scores(*self._write(batch))
 
-    def _write(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (S, K) and targets (S,)."""
+    def _write(self, batch: Batch) -> tuple[Guess, Tensor]:
+        """Return guesses and targets (S,)."""
         made = pairs.make(batch["plain"][0], batch.keys, self.spoil, self.edges)
         library: Any = self.encoder
         vectors, _ = library.by_document(made.source)  # (B, M, D)
         where = (made.targets >= 0).flatten()
-        logits = self.reader(library, vectors, made.inputs, where)
-        return logits, made.targets.flatten()[where]
+        guess = self.reader(library, vectors, made.inputs, where)
+        return guess, made.targets.flatten()[where]
 
     def spoil(self, ids: pairs.Ids, draws: np.random.Generator) -> tuple[pairs.Ids, pairs.Ids]:
         """Return what is left of a document, and the document."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlabeled.nn.cross_entropy import cross_entropy
-from unlabeled.nn.guesses import Guess, summed
+from unlabeled.nn.guesses import Cost, Guess, summed
 from unlabeled.nn.precision import full, no_autocast
 from unlabeled.types import Loss
 
@@ -45,11 +45,7 @@ def token_loss(guess: Tensor | Guess, targets: Tensor) -> Loss:
 def token_scores(guess: Tensor | Guess, targets: Tensor) -> Scores:
     """Return what each target costs, (S,); all of them are ids. See `token_loss`."""
     if isinstance(guess, Guess):
-        rows = guess.rows()
-        if len(targets) <= rows:
-            return token_scores(guess.head(guess.tokens), targets)
-        parts = [slice(start, start + rows) for start in range(0, len(targets), rows)]
-        found = [token_scores(guess.head(guess.tokens[part]), targets[part]) for part in parts]
+        found = [token_scores(logits, targets[part]) for part, logits in guess.logits()]
         return Scores(*(torch.cat(column) for column in zip(*found, strict=True)))
     nats = cross_entropy(guess, targets, "none")
     return Scores(nats, targets, guess.argmax(-1) == targets)
@@ -71,6 +67,28 @@ def teacher_nats(logits: Tensor, said: Tensor, temperature: float) -> Tensor:
         target = F.log_softmax(full(said.detach()) / temperature, 1)
         nats = F.kl_div(own, target, reduction="sum", log_target=True)
     return nats * temperature**2
+
+
+def taught(targets: Tensor, said: Guess, share: float, temperature: float) -> tuple[Cost, Tensor]:
+    """Return what logits cost whose teacher is half believed, and where both sums are kept, (2,).
+
+    Args:
+        targets: (S,) ids.
+        said: by the teacher, of the same tokens; its logits are made without gradient.
+        share: of `teacher_nats` in the cost; the rest is that of the cross-entropy.
+        temperature: > 0.
+    """
+    told = torch.zeros(2, device=targets.device)
+
+    def cost(logits: Tensor, part: slice) -> Tensor:
+        with torch.no_grad():
+            other = said.head(said.tokens[part])
+        own = cross_entropy(logits, targets[part], "sum")
+        nats = teacher_nats(logits, other, temperature)
+        told.add_(torch.stack([own.detach(), nats.detach()]))
+        return (1 - share) * own + share * nats
+
+    return cost, told
 
 
 HEADS = {
@@ -131,3 +149,15 @@ class Detector(nn.Module):
         """Return logits of being replaced, (..., D) -> (...)."""
         logits: Tensor = self.dense_prediction(F.gelu(self.dense(tokens)))
         return logits.squeeze(-1)
+
+
+def replaced_nats(logits: Tensor, wrong: Tensor) -> Tensor:
+    """Return the binary cross-entropy of each token in fp32, (B, T).
+
+    Args:
+        logits: (B, T) of being replaced.
+        wrong: (B, T) bool, whether it is so.
+    """
+    with no_autocast(logits):
+        targets = full(wrong.float())
+        return F.binary_cross_entropy_with_logits(full(logits), targets, reduction="none")
