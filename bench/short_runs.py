@@ -7,14 +7,19 @@ thread. 6 % of the file are held out; 2,000 of these are told by 5,000 labelled 
 (k-NN of 20), and by logistic regression on 50 labels a class, the mean of 3 draws. Choices are made
 on the train split alone; its labels are used after training. CPU seconds are of the steps.
 
-With --label-free it also measures, halfway and at the end, what `evaluate` tells without labels,
-and ends with Spearman's rank correlation of each number with the two scores, over arms and
-untrained; intervals are of 2,000 bootstrap copies of the arms (both points of an arm together).
+With --label-free it also measures, after a quarter, half and all of the steps, what `evaluate`
+tells without labels, and ends with Spearman's rank correlation of each number with the
+probe's score, over all points. `--keep docs/label-free/NAME.json` keeps the points for the table in
+docs/results.md; `--samples FOLDER` takes the labelled part of a folder that `unlabeled demo NAME`
+leaves in runs/samples instead of a parquet file. Samples with a `group` stay on one side.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import json
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -22,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import nn
@@ -32,7 +38,7 @@ from unlabeled.gradients import backward, clip, refuse_non_finite
 from unlabeled.plan import plan
 from unlabeled.prepare import prepare
 from unlabeled.state import batches, build
-from unlabeled.transfer import knn, probe, quality
+from unlabeled.transfer import agreement, knn, probe, quality
 from unlabeled.transfer.features import Inputs, of_inputs
 
 NET = {"channels": [16, 32, 64, 128], "layers": [1, 1, 1, 1]}
@@ -91,34 +97,44 @@ class Trial:
         steps: of 128 samples.
         seed: of the run.
         folder: where the split is kept.
+        held_out: share of the samples that are set aside.
     """
 
-    def __init__(self, data: Path, arm: str, steps: int, seed: int, folder: Path) -> None:
+    def __init__(
+        self, data: Path, arm: str, steps: int, seed: int, folder: Path, held_out: float = 0.06
+    ) -> None:
         method, options, optim = ARMS[arm]
         over = {
             "method": options, "optim": optim, "encoder": {"options": NET},
             "loop": {"batch": 128, "seed": seed, "threads": 1, "precision": "fp32"},
-            "data": {"held_out": 0.06, "deduplicate": False},
+            "data": {"held_out": held_out, "deduplicate": False},
         }  # fmt: skip
+        if "group" in pq.read_schema(data).names:
+            over["data"]["group"] = "group"
         request = Request(str(data), method=method, steps=steps, kind="image", overrides=over)
         planned = plan(request)
         self.config, self.source = planned.config, planned.source
         self.data = prepare(self.config, folder)
         self.state = build(self.config, folder, self.data)
-        self.labels = pq.read_table(data, columns=["label"])["label"].to_numpy()
+        told = pq.read_table(data, columns=["label"])["label"].to_numpy()
+        self.classes, self.labels = np.unique(told, return_inverse=True)
         mix = np.random.default_rng(1)
         self.known = mix.permutation(np.load(folder / "data" / "pool.npy"))[:5000]
         self.asked = mix.permutation(np.load(folder / "data" / "held_out.npy"))[:2000]
 
-    def train(self, until: int) -> float:
-        """Take steps until so many are taken; returns CPU seconds."""
+    def train(self, until: int) -> tuple[float, float]:
+        """Take steps until so many are taken; returns CPU seconds, and the mean of the last losses.
+
+        The losses are those of the last tenth of the steps that were taken so far.
+        """
         state, steps = self.state, self.config.loop.steps
-        begun = time.process_time()
+        begun, losses = time.process_time(), []
         for batch in batches(state):
             progress = state.step / steps
             state.optim.set(progress + 0.5 / steps)
             torch.manual_seed(rng.mix(self.config.loop.seed, state.step, 0) >> 1)
             loss, _ = backward(state.method, batch, progress, state)
+            losses.append(float(loss))
             norm = clip(state.optim, progress, self.config.optim.clip)
             refuse_non_finite(state, batch, loss, norm)
             state.optim.step()
@@ -127,7 +143,7 @@ class Trial:
             state.method.after_step(state.step / steps)
             if state.step >= until:
                 break
-        return time.process_time() - begun
+        return time.process_time() - begun, float(np.mean(losses[-max(1, until // 10) :]))
 
     def scores(self, network: nn.Module) -> tuple[float, float]:
         """Return accuracies on held-out images: k-NN, and the probe with 50 labels a class."""
@@ -136,13 +152,15 @@ class Trial:
             of_inputs(network, Inputs(self.source, rows, self.data.modality))
             for rows in (self.known, self.asked)
         )
-        near = float((knn.predict(known, y, asked, 10, 20) == truth).mean())
+        count = len(self.classes)
+        near = float((knn.predict(known, y, asked, count, 20) == truth).mean())
+        each = min(50, int(np.bincount(y).min()) // 3)
         found = []
         for draw in range(3):
-            places = [np.flatnonzero(y == c)[50 * draw : 50 * draw + 50] for c in range(10)]
+            places = [np.flatnonzero(y == c)[each * draw : each * (draw + 1)] for c in range(count)]
             rows = np.concatenate(places)
             scale = probe.Scaler.fit(known[rows])
-            fitted = probe.fit(scale(known[rows]), y[rows], 10)
+            fitted = probe.fit(scale(known[rows]), y[rows], count)
             found.append(float((fitted.predict(scale(asked)) == truth).mean()))
         return near, float(np.mean(found))
 
@@ -161,53 +179,73 @@ class Trial:
         return {"k-NN": near, "probe": line, **more}
 
 
-def agreement(points: dict[str, list[dict[str, float]]]) -> list[str]:
-    """Return rank correlations with the scores, a line for each number."""
-    random, arms = np.random.default_rng(0), list(points)
-    copies = [arms, *([*random.choice(arms, len(arms))] for _ in range(2000))]
-    lines = []
-    for score in ("k-NN", "probe"):
-        found: dict[str, list[float]] = {}
-        for copy in copies:
-            rows = [row for arm in copy for row in points[arm]]
-            said = quality.agreement(rows, [row[score] for row in rows])
-            for name, value in said.items():
-                found.setdefault(name, []).append(value)
-        for name, values in found.items():
-            low, high = np.quantile(values[1:], [0.025, 0.975])
-            lines.append(f"{name:14} with {score:6} {values[0]:5.2f}  ({low:.2f} to {high:.2f})")
-    return lines
+def table_of(samples: Path, place: Path) -> Path:
+    """Write the labelled images of a sample folder as one parquet file, and return its path."""
+    with (samples / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = {
+        "image": [(samples / row["path"]).read_bytes() for row in rows],
+        "label": [row["label"] for row in rows],
+    }
+    if rows and rows[0].get("group"):
+        columns["group"] = [row["group"] for row in rows]
+    path = place / f"{samples.name}.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
 
 
 def main() -> None:
     """Print a row for each arm."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--samples", type=Path)
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--held-out", type=float, default=0.06)
     parser.add_argument("--label-free", action="store_true")
+    parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
-    points: dict[str, list[dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        data = given.data or table_of(given.samples, Path(place))
+        points = measured(given, data)
+    if given.keep is not None:
+        name = (given.samples or data).name
+        words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+        kept = {"data": name, "command": " ".join(["bench/short_runs.py", *words])}
+        text = json.dumps({**kept, "points": points}, indent=1)
+        given.keep.write_text(text + "\n", encoding="utf-8")
+    if given.label_free:
+        told = {"": [agreement.of_row(row, "probe") for row in points]}
+        for name, found in agreement.within(told).items():
+            print(f"{name:14} {found.mean:5.2f}  ({found.low:.2f} to {found.high:.2f})")
+
+
+def measured(given: argparse.Namespace, data: Path) -> list[dict[str, Any]]:
+    """Train all arms, and return a row for each point of time of each, and for the untrained."""
+    points: list[dict[str, Any]] = []
+    ends = [given.steps // part for part in (4, 2, 1)] if given.label_free else [given.steps]
     for arm in given.arms.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            trial = Trial(given.data, arm, given.steps, given.seed, Path(folder))
+            trial = Trial(data, arm, given.steps, given.seed, Path(folder), given.held_out)
             if not points:
-                points["untrained"] = [trial.point(given.label_free)]
-                tell("untrained", 0, points["untrained"][0])
-            points[arm], seconds = [], 0.0
-            for until in (given.steps // 2, given.steps) if given.label_free else (given.steps,):
-                seconds += trial.train(until)
-                points[arm].append(trial.point(given.label_free))
-                tell(arm, seconds, points[arm][-1])
-    if given.label_free:
-        print("\n".join(agreement(points)))
+                point = trial.point(given.label_free)
+                points.append({"network": "untrained", "steps": 0, "seed": given.seed, **point})
+                tell("untrained", 0, point)
+            seconds = 0.0
+            for until in ends:
+                more, loss = trial.train(until)
+                seconds += more
+                point = {"loss": loss, **trial.point(given.label_free)}
+                points.append({"network": arm, "steps": until, "seed": given.seed, **point})
+                tell(f"{arm} {until}", seconds, point)
+    return points
 
 
 def tell(arm: str, seconds: float, point: dict[str, float]) -> None:
     """Print what was measured."""
     said = "  ".join(f"{name} {value:.3f}" for name, value in point.items())
-    print(f"{arm:20} {said}  {seconds:6.0f} CPU seconds", flush=True)
+    print(f"{arm:24} {said}  {seconds:6.0f} CPU seconds", flush=True)
 
 
 if __name__ == "__main__":

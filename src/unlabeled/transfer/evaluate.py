@@ -110,7 +110,7 @@ def evaluate(
         draws, minutes = min(draws, QUICK_DRAWS), QUICK_MINUTES if minutes is None else minutes
         arms = QUICK if arms is None else arms
     given, book = (labels, test, label_column), Sketchbook(run.folder / LOOKS)
-    asked = _Asked(given, counts, draws, quick, seed, task, transductive, book)
+    asked = _Asked(given, counts, draws, quick, seed, task, transductive, book, (run, *beside))
     laid = asked.lay(run, arms, [public.resolve(given) for given in against])
     others = [_other(one, laid, asked, minutes, console) for one in beside]
     results = _made(run, *laid, draws, seed, quick, minutes, console, reuse, others)
@@ -155,6 +155,7 @@ class _Asked:
     task: str | None
     transductive: bool
     book: Sketchbook
+    runs: Sequence[Run]
 
     def lay(
         self, run: Run, arms: Sequence[str] | None, weights: Sequence[public.Public] = ()
@@ -175,6 +176,7 @@ class _Asked:
             run, *self.given, per_class=most * self.draws,
             most_test=MOST_TEST_QUICK if quick else MOST_TEST,
             seed=seed, task=self.task, transductive=self.transductive, book=self.book,
+            runs=self.runs,
         )  # fmt: skip
         found, frozen = roster.readings(run, material, quick, seed)
         chosen = roster.chosen(found, arms) | roster.of_public(weights, material)

@@ -77,9 +77,7 @@ def same_samples(first: Material, other: Material, folder: Path) -> None:
     if not equal:
         raise UsageError(
             f"{folder} held out other samples, since its seed divides the data too, so there is no "
-            "test part that no run has seen. Give one with --test FILE; if one is given, its "
-            "near-duplicates are in the pool of one run and not of another: --transductive keeps "
-            "them in the test part of all, and the report says so."
+            "test part that no run has seen. Give one with --test FILE."
         )
 
 

@@ -137,6 +137,7 @@ def prepare(
     task: str | None = None,
     transductive: bool = False,
     book: Sketchbook | None = None,
+    runs: Sequence[Run] = (),
 ) -> Material:
     """Read the labels and split them.
 
@@ -151,6 +152,8 @@ def prepare(
         task: one of `label_forms.FORMS`; None finds it from the labels.
         transductive: whether test samples may be among those pre-trained on.
         book: what samples look like; None opens what the run keeps of it.
+        runs: all runs that are judged as one, this one among them; what any of them saw counts
+            as seen. None given is this run alone.
 
     Raises:
         UsageError: with the sentence to print.
@@ -158,7 +161,9 @@ def prepare(
     notes: list[str] = []
     book = book or Sketchbook(run.folder / LOOKS)
     rest, tested, how = _parts(run, labels, test, label_column, seed, notes, task, book)
-    mask = leaks.seen(run, tested, pool_indices(run), held_out_indices(run), book)
+    mask = np.zeros(len(tested), bool)
+    for one in runs or (run,):
+        mask |= leaks.seen(one, tested, pool_indices(one), held_out_indices(one), book)
     tested, record = leaks.unseen(tested, mask, transductive, notes, _forced(run, tested, how))
     rest, dropped = leaks.apart(leaks.groups_of(rest, tested, notes), tested, notes)
     rest, copies = leaks.together(rest)
