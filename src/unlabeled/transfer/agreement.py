@@ -1,0 +1,167 @@
+"""How far what is measured without labels puts networks in the order in which labels put them.
+
+Networks are comparable on one data set only, so the rank correlation is taken within each set and
+then averaged over sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlabeled import rng
+
+LEAST = 4
+"""Networks that a set must have to count; three are in order by chance once in six times."""
+LEAST_SETS = 3
+COPIES = 2000
+LESS_IS_BETTER = ("loss",)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network at one moment of its training.
+
+    Args:
+        network: points of one network are drawn again together.
+        measures: what was measured without labels, by name.
+        score: what labels say; more is better.
+    """
+
+    network: str
+    measures: Mapping[str, float]
+    score: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Spearman's rank correlation of a measure with labels, the mean over sets.
+
+    Args:
+        mean: in [-1, 1]; 1 is the same order everywhere.
+        low: of the 95 % interval.
+        high: of the same.
+        by_set: the correlation in each set.
+        points: over all sets.
+    """
+
+    mean: float
+    low: float
+    high: float
+    by_set: Mapping[str, float]
+    points: int
+
+    @property
+    def shown(self) -> bool:
+        """Whether the measure was shown to put networks in order, on several sets."""
+        return self.low > 0 and len(self.by_set) >= LEAST_SETS
+
+
+def worth(name: str, value: float) -> float:
+    """Return a measure so that more is better: alpha by its distance from 1, losses turned.
+
+    >>> worth("alpha", 1.25), worth("loss", 2.0), worth("rankme", 3.0)
+    (-0.25, -2.0, 3.0)
+    """
+    if name == "alpha":
+        return -abs(value - 1)
+    return -value if name in LESS_IS_BETTER else value
+
+
+def of_row(row: Mapping[str, float | str], score: str) -> Point:
+    """Return the point of a kept row, with one of its scores; what is no measure is left out."""
+    from unlabeled.transfer.quality import WORDS
+
+    found = {name: float(row[name]) for name in (*WORDS, *LESS_IS_BETTER) if name in row}
+    return Point(str(row["network"]), found, float(row[score]))
+
+
+def correlation(points: Sequence[Point], measure: str) -> float | None:
+    """Return Spearman's rank correlation of a measure with the score, ties as mean ranks.
+
+    Args:
+        points: of one data set.
+        measure: a name; points without it are left out.
+
+    Returns:
+        None where fewer than four points have it, or all are equal in it or in the score.
+    """
+    pairs = [(worth(measure, p.measures[measure]), p.score) for p in points
+             if measure in p.measures]  # fmt: skip
+    if len(pairs) < LEAST:
+        return None
+    return _spearman(np.array(pairs, dtype=np.float64))
+
+
+def _spearman(pairs: NDArray[np.float64]) -> float | None:
+    """Return the rank correlation of two columns, (n, 2)."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(pairs, axis=0)
+    ranks -= ranks.mean(axis=0)
+    scale = np.sqrt((ranks**2).sum(axis=0).prod())
+    return float((ranks[:, 0] * ranks[:, 1]).sum() / scale) if scale > 0 else None
+
+
+def within(
+    sets: Mapping[str, Sequence[Point]], copies: int = COPIES, seed: int = 0
+) -> dict[str, Agreement]:
+    """Return the agreement of every measure, within sets and averaged over them.
+
+    The interval is of a bootstrap in two stages: sets are drawn again, and within each drawn set
+    its networks, all points of one together. So it speaks of other sets and other networks.
+
+    Args:
+        sets: points of each data set.
+        copies: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        By name of the measure; those that no set has four points of are left out.
+    """
+    names = sorted({name for points in sets.values() for p in points for name in p.measures})
+    found = {}
+    for name in names:
+        there = {
+            key: [p for p in points if name in p.measures]
+            for key, points in sets.items()
+        }
+        real = {key: correlation(points, name) for key, points in there.items()}
+        by_set = {key: value for key, value in real.items() if value is not None}
+        if by_set:
+            drawn = _copies([there[key] for key in by_set], name, copies, seed)
+            low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (-1.0, 1.0)
+            count = sum(len(there[key]) for key in by_set)
+            mean = float(np.mean(list(by_set.values())))
+            found[name] = Agreement(mean, float(low), float(high), by_set, count)
+    return found
+
+
+def _copies(
+    sets: Sequence[Sequence[Point]], name: str, copies: int, seed: int
+) -> NDArray[np.float64]:
+    """Return the mean correlation in each bootstrap copy that has one."""
+    random = rng.generator(rng.mix(seed, len(sets)))
+    tables = [_by_network(points, name) for points in sets]
+    means = []
+    for _ in range(copies):
+        values = []
+        for place in random.integers(len(tables), size=len(tables)):
+            networks = tables[place]
+            rows = [networks[i] for i in random.integers(len(networks), size=len(networks))]
+            values.append(_spearman(np.concatenate(rows)))
+        there = [value for value in values if value is not None]
+        if there:
+            means.append(np.mean(there))
+    return np.array(means, dtype=np.float64)
+
+
+def _by_network(points: Sequence[Point], name: str) -> list[NDArray[np.float64]]:
+    """Return (points, 2) worth and score of each network."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for p in points:
+        found.setdefault(p.network, []).append((worth(name, p.measures[name]), p.score))
+    return [np.array(rows, dtype=np.float64) for rows in found.values()]
