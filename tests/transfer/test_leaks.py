@@ -109,3 +109,17 @@ def test_test_samples_like_the_pool_are_dropped_or_said(tmp_path):
     assert len(said.test) == 160
     with pytest.raises(UsageError, match="say --transductive"):
         splits.prepare(run, labels, table(tmp_path / "c.csv", rows[180:280]), None, **options)
+
+
+def test_what_any_of_several_seeds_saw_is_left_out_for_all(tmp_path):
+    runs, rows = [], []
+    for number, pool in enumerate((range(100), range(60, 140))):  # copies lie 180 higher
+        run, rows = copied_run(tmp_path / str(number))
+        run.pool_indices = lambda pool=pool: np.array(pool)
+        runs.append(run)
+    labels, test = table(tmp_path / "a.csv", rows[:100]), table(tmp_path / "b.csv", rows[180:])
+    options = {"per_class": 500, "most_test": 500, "seed": 0}
+    for run in runs:
+        found = splits.prepare(run, labels, test, None, **options, runs=runs)
+        assert found.record["dropped_from_test"] == 140
+        assert set(found.test.indices) == set(range(320, 360))

@@ -45,6 +45,7 @@ MOST_SPARE = {"audio": 2000}
 """Samples beside those that labels are drawn from, for readings that use unlabelled ones."""
 
 QUARTER = "a random quarter of each class"
+HELD_OUT = "samples held out of pre-training"
 _VALIDATION = frozenset({"val", "valid", "validation", "dev"})
 
 
@@ -162,7 +163,8 @@ def prepare(
     book = book or Sketchbook(run.folder / LOOKS)
     rest, tested, how = _parts(run, labels, test, label_column, seed, notes, task, book)
     mask = np.zeros(len(tested), bool)
-    for one in runs or (run,):
+    cut = how == HELD_OUT or how.startswith(QUARTER)  # other seeds cut other parts, and are told
+    for one in (run,) if cut else runs or (run,):
         mask |= leaks.seen(one, tested, pool_indices(one), held_out_indices(one), book)
     tested, record = leaks.unseen(tested, mask, transductive, notes, _forced(run, tested, how))
     rest, dropped = leaks.apart(leaks.groups_of(rest, tested, notes), tested, notes)
@@ -245,7 +247,7 @@ def _cut(run: Run, found: Part, seed: int) -> tuple[Part, Part, str]:
         whole = group is None or not np.isin(group[mask], group[~mask]).any()
         whole = whole and len(np.unique(y[~mask])) == len(np.unique(y))
         if mask.sum() >= enough and whole:
-            return found.take(~mask), found.take(mask), "samples held out of pre-training"
+            return found.take(~mask), found.take(mask), HELD_OUT
     by = "" if found.labels.group is None else " by group"
     found, _ = leaks.together(found)
     mask = hold_out(y, TEST_SHARE, len(y), seed + 1, found.labels.group)
