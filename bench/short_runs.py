@@ -179,15 +179,19 @@ class Trial:
         return {"k-NN": near, "probe": line, **more}
 
 
-def table_of(samples: Path, place: Path) -> Path:
+def table_of(samples: Path, most: int, place: Path) -> Path:
     """Write the labelled images of a sample folder as one parquet file, and return its path."""
     with (samples / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    mix = np.random.default_rng(0)
+    key = "group" if rows[0].get("group") else "path"
+    place_of = {name: i for i, name in enumerate(mix.permutation(sorted({r[key] for r in rows})))}
+    rows = sorted(rows, key=lambda row: (place_of[row[key]], row["path"]))[:most]
     columns = {
         "image": [(samples / row["path"]).read_bytes() for row in rows],
         "label": [row["label"] for row in rows],
     }
-    if rows and rows[0].get("group"):
+    if key == "group":
         columns["group"] = [row["group"] for row in rows]
     path = place / f"{samples.name}.parquet"
     pq.write_table(pa.table(columns), path)
@@ -199,6 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--samples", type=Path)
+    parser.add_argument("--most", type=int, default=50_000, help="of --samples; whole groups")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
@@ -207,7 +212,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        data = given.data or table_of(given.samples, Path(place))
+        data = given.data or table_of(given.samples, given.most, Path(place))
         points = measured(given, data)
     if given.keep is not None:
         name = (given.samples or data).name
