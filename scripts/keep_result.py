@@ -1,6 +1,7 @@
 """Keep the result of an evaluated run in the repository.
 
     python scripts/keep_result.py RUN NAME
+    python scripts/keep_result.py --remark NAME "what was found out about it later"
 
 Writes docs/results/NAME.json (what was run, on what, and every score) and configs/NAME.toml;
 `make docs` then writes docs/results.md from all that are kept. Nothing is typed by hand.
@@ -49,5 +50,16 @@ def main(run: Path, name: str) -> None:
     (ROOT / "configs" / f"{name}.toml").write_text(head + config, encoding="utf-8")
 
 
+def remark(name: str, text: str) -> None:
+    """Say on a kept result what was found out about it later; its numbers stay as measured."""
+    target = ROOT / "docs" / "results" / f"{name}.json"
+    kept = json.loads(target.read_text(encoding="utf-8"))
+    kept["remarks"] = [*kept.get("remarks", []), text]
+    target.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    if sys.argv[1] == "--remark":
+        remark(*sys.argv[2:4])
+    else:
+        main(Path(sys.argv[1]), sys.argv[2])

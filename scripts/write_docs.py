@@ -67,7 +67,7 @@ def results_page() -> str:
     )
     for path in sorted((ROOT / "docs" / "results").glob("*.json")):
         text += result_section(path.stem, json.loads(path.read_text(encoding="utf-8")))
-    return text
+    return text + str(beside("label_free").section())
 
 
 def results_list() -> str:
@@ -104,6 +104,7 @@ def result_section(name: str, kept: dict[str, Any]) -> str:
         f"{run['started'][:10]}.\n\n"
         + table(["labels per class", *counts], rows)
         + "".join(f"\n- {note}" for note in results["notes"])
+        + "".join(f"\n- **Remark**: {text}" for text in kept.get("remarks", []))
         + "\n"
     )
 
@@ -119,8 +120,13 @@ def _score(results: dict[str, Any], reading: str, count: int) -> str:
 
 def drawings() -> Any:
     """Return the module beside this one that draws what methods see."""
-    path = Path(__file__).with_name("draw_methods.py")
-    spec = importlib.util.spec_from_file_location("draw_methods", path)
+    return beside("draw_methods")
+
+
+def beside(name: str) -> Any:
+    """Return a module of this folder, which is no package."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

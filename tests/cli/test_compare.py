@@ -14,6 +14,16 @@ def test_wrong_calls_are_answered_with_a_sentence(image_folder, capsys):
     assert "takes one DATA" in capsys.readouterr().err
 
 
+def test_methods_are_not_ranked_without_labels(image_folder, capsys):
+    words = ["compare", str(image_folder), "--methods", "simclr,mae", "--no-labels"]
+    assert main(words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--no-labels ranks no methods" in said
+    assert "--labels FILE" in said
+    assert main([*words, "--labels", "x.csv"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_methods_are_compared_on_real_files_and_the_call_goes_on(image_folder, tmp_path, capsys):
     words = ["compare", str(image_folder), "--methods", "simclr,mae", "--time", "6s"]

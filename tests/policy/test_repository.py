@@ -91,3 +91,9 @@ def test_no_large_file(tracked):
 @pytest.mark.parametrize("suffix", [".pkl", ".pt", ".pth", ".bin", ".npy", ".parquet", ".onnx"])
 def test_no_data_or_weights_are_tracked(tracked, suffix):
     assert not [path.name for path in tracked if path.suffix == suffix]
+
+
+def test_measures_without_labels_are_used_where_they_were_shown_to_work(root):
+    from unlabeled.transfer import quality
+
+    assert load_script(root).beside("label_free").shown() == quality.SHOWN

@@ -31,7 +31,10 @@ def test_the_correlation_is_that_of_scipy_with_ties_and_turned_measures():
 
 def test_too_few_or_equal_networks_say_nothing():
     assert correlation(points(3, 1.0), "rankme") is None
-    assert correlation([Point("a", {"rankme": 1.0}, s) for s in (0.1, 0.2, 0.3, 0.4)], "rankme") is None
+    assert (
+        correlation([Point("a", {"rankme": 1.0}, s) for s in (0.1, 0.2, 0.3, 0.4)], "rankme")
+        is None
+    )
     assert within({"a": points(3, 1.0)}) == {}
 
 

@@ -36,12 +36,19 @@ def compare(
         str | None, typer.Option(metavar="FOLDER", help="Folder of the comparison.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of everything.")] = 0,
+    no_labels: Annotated[
+        bool,
+        typer.Option("--no-labels", help="Runs of one method by their loss on held-out text."),
+    ] = False,
 ) -> None:
     """Find the method that fits your data: equal compute, decided on validation labels.
 
     The better half goes on each round and trains for longer; the same command goes on with an
     interrupted comparison. With RUN RUN ... it puts runs that are there side by side.
     """
+    if no_labels:
+        _without_labels(things, methods, labels or test)
+        return
     if methods is None:
         _runs([checks.run(thing, part=None) for thing in things])
         return
@@ -105,6 +112,30 @@ def _runs(folders: list[Path]) -> None:
     show.table(("run", "method", "steps", "test score", "verdict"), rows)
     _agreement(quality, scores)
     write_report(folders)
+
+
+def _without_labels(things: list[str], methods: str | None, labels: str | None) -> None:
+    """Put runs of one method in the order of their loss on held-out text; refuse all else."""
+    if labels is not None:
+        raise UsageError("--no-labels and labels exclude each other: leave one of them out.")
+    if methods is not None:
+        raise UsageError(
+            "--no-labels ranks no methods: of what can be measured without labels nothing was "
+            "shown to put methods in the order that labels give (docs/results.md, Measures "
+            "without labels). Give --labels FILE; a few labels a class tell more. "
+            f"`unlabeled inspect {things[0]}` says which method is proposed for such data."
+        )
+    from unlabeled.transfer.held_out_loss import ranked
+
+    show.table(
+        ("run", "steps", "held-out loss"),
+        [(str(place), f"{steps:,}", f"{loss:.4f}") for place, steps, loss in ranked(
+            [checks.run(thing, part=None) for thing in things])],
+    )  # fmt: skip
+    show.say(
+        "\nThe lowest is best at the pretext task, on the same held-out text. Whether it is best "
+        "with your labels too only labels can tell: unlabeled compare RUN RUN after evaluate."
+    )
 
 
 def _agreement(quality: list[dict[str, float]], scores: list[float]) -> None:

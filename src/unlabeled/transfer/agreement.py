@@ -106,6 +106,20 @@ def _spearman(pairs: NDArray[np.float64]) -> float | None:
     return float((ranks[:, 0] * ranks[:, 1]).sum() / scale) if scale > 0 else None
 
 
+def lost(points: Sequence[Point], measure: str) -> float | None:
+    """Return how far the network that a measure puts first is below the best, in the score.
+
+    >>> points = [Point("a", {"rankme": 1.0}, 0.75), Point("b", {"rankme": 2.0}, 0.5)]
+    >>> lost(points, "rankme")
+    0.25
+    """
+    there = [p for p in points if measure in p.measures]
+    if not there:
+        return None
+    first = max(there, key=lambda p: worth(measure, p.measures[measure]))
+    return max(p.score for p in points) - first.score
+
+
 def within(
     sets: Mapping[str, Sequence[Point]], copies: int = COPIES, seed: int = 0
 ) -> dict[str, Agreement]:
@@ -125,10 +139,7 @@ def within(
     names = sorted({name for points in sets.values() for p in points for name in p.measures})
     found = {}
     for name in names:
-        there = {
-            key: [p for p in points if name in p.measures]
-            for key, points in sets.items()
-        }
+        there = {key: [p for p in points if name in p.measures] for key, points in sets.items()}
         real = {key: correlation(points, name) for key, points in there.items()}
         by_set = {key: value for key, value in real.items() if value is not None}
         if by_set:

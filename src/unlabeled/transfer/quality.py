@@ -32,6 +32,10 @@ WORDS = {
     "learnability": "cluster learnability: how well neighbours tell the clusters; more is better",
 }
 
+SHOWN: tuple[str, ...] = ()
+"""Measures that were shown to put methods in the order in which labels put them, on several data
+sets; a test compares this with what is published (docs/results.md, Measures without labels)."""
+
 
 def entropy_rank(values: NDArray[np.floating]) -> float:
     """Return exp of the entropy of non-negative values as shares.
