@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from unlabeled import duration
 from unlabeled.cli import checks, show
 from unlabeled.cli.measure import LabelColumn, Labels, Test, write_report
 from unlabeled.errors import UsageError
+
+if TYPE_CHECKING:
+    from unlabeled.transfer.contest import Contest
 
 
 def compare(
@@ -54,13 +57,20 @@ def compare(
         return
     if len(things) != 1:
         raise UsageError(f"compare takes one DATA with --methods, not {len(things)}.")
-    from unlabeled.transfer.contest import Contest, hold, table
+    from unlabeled.transfer.contest import Contest
 
     names = _methods(methods, checks.source(things[0], kind, None).kind)
     place = Path(out) if out else Path("runs") / f"compare-{Path(things[0]).stem}"
-    contest = Contest(
-        things[0], names, duration.parse(time), labels, test, label_column, kind, seed
+    _contest(
+        Contest(things[0], names, duration.parse(time), labels, test, label_column, kind, seed),
+        place,
     )
+
+
+def _contest(contest: Contest, place: Path) -> None:
+    """Hold a comparison of methods and show it."""
+    from unlabeled.transfer.contest import hold, table
+
     show.say(f"comparison {place}")
     record = hold(contest, place, show.say)
     show.say()
@@ -72,11 +82,12 @@ def compare(
         "it: where intervals overlap, another seed may turn the order."
     )
     write_report([place / row[-1] for row in rows])
-    flag = "" if labels is None else f" --labels {labels}"
+    flag = "" if contest.labels is None else f" --labels {contest.labels}"
+    longer = f"unlabeled pretrain {contest.data} --method {record['winner']} --time 2h"
     show.next_commands(
         [
             (f"unlabeled evaluate {winner}{flag}", "how many labels it saves, from scratch too"),
-            (f"unlabeled pretrain {things[0]} --method {record['winner']} --time 2h", "for longer"),
+            (longer, "for longer"),
             (f"unlabeled finetune {winner}{flag}", "a classifier"),
         ]
     )
