@@ -112,6 +112,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "mtm": {"encoder": {"name": "hf:modernbert-1x32h2", "patch": 2}, "method": {}},
     "videomae": {"encoder": CLIPS, "method": {"mask_ratio": 0.75, "decoder_depth": 1}},
+    "vjepa": {"encoder": CLIPS, "method": {"predictor_heads": 1, "predictor_depth": 1}},
     "ts2vec": {
         "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},
         "method": {"out_dim": 16},

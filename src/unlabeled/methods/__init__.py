@@ -57,6 +57,7 @@ METHODS: dict[str, str] = {
     "leworldmodel": "unlabeled.methods.leworldmodel:LeWorldModel",
     "mtm": "unlabeled.methods.mtm:MTM",
     "videomae": "unlabeled.methods.videomae:VideoMAE",
+    "vjepa": "unlabeled.methods.vjepa:VJEPA",
     "ts2vec": "unlabeled.methods.ts2vec:TS2Vec",
     "cpc": "unlabeled.methods.cpc:CPC",
     "wav2vec2": "unlabeled.methods.wav2vec2:Wav2Vec2",

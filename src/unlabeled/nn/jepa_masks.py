@@ -11,7 +11,7 @@ from torch import Tensor
 from unlabeled.rng import uniform
 
 _TRIES = 20
-_SIZE, _PLACE = 0x4A45_5053, 0x4A45_5050
+_SIZE, _PLACE, _TUBES = 0x4A45_5053, 0x4A45_5050, 0x4A45_5054
 """Keep what is drawn here apart from whatever else is drawn from the same keys."""
 
 
@@ -91,6 +91,47 @@ def draw_blocks(
     own = torch.arange(len(keys), device=keys.device)
     some = counts[own, chosen] > 0
     return Blocks(targets, torch.where(some[:, None], left[own, chosen], blocks[own, chosen]))
+
+
+def draw_tubes(
+    keys: Tensor,
+    moment: int,
+    side: int,
+    num_blocks: int,
+    scale: float,
+    aspect: tuple[float, float] = (0.75, 1.5),
+) -> Tensor:
+    """Draw blocks of a frame that are hidden at all times; together they are what is guessed.
+
+    Section 3.2 of Bardes et al., 2024 (arXiv:2404.08471): blocks of one size, at places of each
+    clip's own, which may overlap. Places that leave nothing visible are drawn again, up to 20
+    times; then the first block alone is hidden.
+
+    Args:
+        keys: (B,) int64.
+        moment: key of the step, from which the shape of a block is drawn.
+        side: boxes along an edge of a frame; > 1.
+        num_blocks: how many are drawn.
+        scale: share of the frame in one block, in (0, 1).
+        aspect: least and largest height over width.
+
+    Returns:
+        (B, side * side) bool, True where hidden: at least one is, and one is not.
+    """
+    salt = _TUBES + num_blocks
+    draw = float(uniform(torch.tensor([moment]), 1, salt)[0, 0])
+    high, wide = block_size(draw, side, (scale, scale), aspect)
+    draws = uniform(keys, 2 * num_blocks * _TRIES, salt).view(len(keys), -1, 2)
+    corners = _corners(draws, side, high, wide).view(len(keys), _TRIES, num_blocks, 2)
+    cells = torch.arange(side, device=keys.device)
+    extent = torch.tensor([high, wide], device=keys.device)[:, None]
+    inside = (cells >= corners[..., None]) & (cells < corners[..., None] + extent)
+    blocks = (inside[..., 0, :, None] & inside[..., 1, None, :]).flatten(3)  # (B, tries, K, N)
+    hidden = blocks.any(2)  # (B, tries, N)
+    fits = ~hidden.all(2)
+    own = torch.arange(len(keys), device=keys.device)
+    chosen = hidden[own, fits.int().argmax(1)]
+    return torch.where(fits.any(1, keepdim=True), chosen, blocks[:, 0, 0])
 
 
 def _corners(draws: Tensor, side: int, high: int, wide: int) -> Tensor:
