@@ -19,7 +19,7 @@ from unlabeled import rng
 from unlabeled.methods import catalogue, load
 from unlabeled.modalities.image import crop_box
 from unlabeled.nn.block_masks import block_masks, crop_masks
-from unlabeled.nn.jepa_masks import draw_blocks
+from unlabeled.nn.jepa_masks import draw_blocks, draw_tubes
 from unlabeled.nn.masks import random_masks
 from unlabeled.types import View
 
@@ -49,7 +49,10 @@ def pictures() -> dict[str, str]:
     """Return the SVG of every method that has a picture, by its path in the repository."""
     found = {}
     for name in catalogue.names():
-        drawn = _strips(NOTES[name]) if "sees" in NOTES.get(name, {}) else _of_images(name)
+        if "sees" in NOTES.get(name, {}):
+            drawn = _strips(NOTES[name])
+        else:
+            drawn = _of_clips(name) if name in _MOMENTS else _of_images(name)
         if drawn:
             found[f"docs/pictures/{name}.svg"] = drawn
     return found
@@ -132,6 +135,40 @@ def _of_images(name: str) -> str:
     )
     body = sample + "".join(shown)
     return _page(x, EDGE + 20, body, [("sample", 0), (words, EDGE + 3 * GAP)])
+
+
+_MOMENTS = {
+    "videomae": ("0", "2", "4", "6"),
+    "vjepa": ("0", "2", "4", "6"),
+    "tcn": ("first", "middle: near both", "last", "another clip"),
+    "vip": ("first", "now", "next: nearer", "goal"),
+}
+"""Frames of a clip that are shown of a method, by what is said of each."""
+
+
+def _of_clips(name: str) -> str:
+    """Draw some frames of a clip, time to the right, with what is hidden of them."""
+    keys, options = torch.tensor([rng.sample_key(7, 0, 5)]), load(name).Config()
+    grid = torch.zeros(SIDE * SIDE)
+    rows: list[torch.Tensor | None] = [None]
+    if name == "videomae":
+        rows = [grid.index_fill(0, random_masks(keys, 64, options.mask_ratio)[1][0], 1)]
+    if name == "vjepa":
+        kinds = (
+            (options.small_blocks, options.small_scale),
+            (options.large_blocks, options.large_scale),
+        )
+        rows = [2 * draw_tubes(keys, 3, SIDE, *kind)[0].float() for kind in kinds]
+    shown, wide = [], EDGE + 4 * GAP
+    for number, mask in enumerate(rows):
+        for place, words in enumerate(_MOMENTS[name]):
+            other = words == "another clip"
+            box = (16, 12, 40, 40) if other else (5 * place, 12, 40, 40)
+            frame = _view(place * wide, EDGE, box, "sun" if other else "", False, mask, "#555")
+            shown.append(f'<g transform="translate(0 {number * (EDGE + GAP)})">{frame}</g>')
+    captions = [(words, place * float(wide)) for place, words in enumerate(_MOMENTS[name])]
+    high = len(rows) * (EDGE + GAP) + 14
+    return _page(len(_MOMENTS[name]) * wide, high, "".join(shown), captions)
 
 
 def _outline(box: tuple[int, int, int, int], colour: str) -> str:

@@ -20,6 +20,7 @@ Need = Literal[
     "decoder",
     "waves",
     "channels",
+    "stills",
 ]
 Scored = Literal["", "text", "hidden", "permuted", "replaced", "rebuilt", "paired"]
 
@@ -48,7 +49,8 @@ class Method(nn.Module):
         needs: what it asks of an encoder: ``feature`` (any encoder), ``tokens`` (blocks run on
             any subset of tokens: a transformer), ``text`` (a stack of text), ``causal`` or
             ``bidirectional`` attention, ``two streams`` of it (XLNet), a ``decoder``, ``waves``
-            (reads samples), ``channels`` (reads those of a log apart).
+            (reads samples), ``channels`` (reads those of a log apart), ``stills`` (looks at
+            frames apart).
         class_token: whether its loss shapes a transformer's class token, so that features are
             read from it; otherwise they are the mean of the patches.
         couples_samples: whether the loss of a sample depends on the others in the batch, so

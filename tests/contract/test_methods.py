@@ -197,7 +197,10 @@ ENCODERS = {
     "series": {
         f: {"name": f"hf:{f}-1x32h2"} for f in ("bert", "modernbert", "gpt2", "llama", "patchtst")
     },
-    "video": {"a transformer": {"name": "hf:videomae-1x32h2", "patch": 4}},
+    "video": {
+        "a transformer": {"name": "hf:videomae-1x32h2", "patch": 4},
+        "frames apart": {"name": "timm:resnet18", "small_stem": True},
+    },
 }
 CASES = [
     (name, kind, label)
@@ -225,6 +228,7 @@ def test_every_encoder_works_or_is_refused_with_what_would(
         "decoder": label in ("t5", "bart"),
         "waves": label.startswith("waves"),
         "channels": label == "patchtst",
+        "stills": label == "frames apart",
     }[needs]
     if not fits:
         with pytest.raises(ConfigError, match=rf"{name}|Set modality\.form"):

@@ -45,6 +45,20 @@ def test_pictures_show_each_view_once(draw):
             assert len(cells) == 48  # three quarters of 64
 
 
+def test_pictures_of_clips_hide_the_same_places_at_all_times(draw):
+    drawn = draw.pictures()
+    for name, rows in (("videomae", 1), ("vjepa", 2), ("tcn", 1), ("vip", 1)):
+        page = ElementTree.fromstring(drawn[f"docs/pictures/{name}.svg"])
+        frames = [g for g in page.findall(f"{SVG}g/{SVG}g") if "translate" in g.get("transform")]
+        assert len(frames) == 4 * rows
+        cells = [[(r.get("x"), r.get("y")) for r in frame.findall(f"{SVG}rect")[:-1]]
+                 for frame in frames]  # fmt: skip
+        for row in range(rows):
+            same = cells[4 * row : 4 * row + 4]
+            assert all(one == same[0] for one in same)
+            assert len(same[0]) == {"videomae": 58, "tcn": 0, "vip": 0}.get(name, len(same[0]))
+
+
 def test_costs_are_counted_from_the_views(draw):
     assert draw.cost("simclr") == "2 passes of a whole image"
     assert draw.cost("mae").startswith("0.25 passes of a whole image through the encoder")

@@ -113,6 +113,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "mtm": {"encoder": {"name": "hf:modernbert-1x32h2", "patch": 2}, "method": {}},
     "videomae": {"encoder": CLIPS, "method": {"mask_ratio": 0.75, "decoder_depth": 1}},
     "vjepa": {"encoder": CLIPS, "method": {"predictor_heads": 1, "predictor_depth": 1}},
+    "tcn": {"encoder": NARROW, "method": {}},
+    "vip": {"encoder": NARROW, "method": {}},
     "ts2vec": {
         "encoder": {"name": "hf:modernbert-1x32h2", "patch": 2},
         "method": {"out_dim": 16},

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from unlabeled import config as configs
-from unlabeled.choices import Chooser, Request
+from unlabeled.choices import Chooser, Request, image
 from unlabeled.look import Look
-from unlabeled.methods import load
+from unlabeled.methods import catalogue, load
 
 _MOST, _SHORT, _A_SECOND, _FEW = 16, 4, 8.0, 40
 """Frames that are seen; how many times as many a clip has to which they are spread over all of it;
@@ -27,16 +27,33 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     chooser.choose(
         "modality", "blur", size > 64, "blurring helps large frames and harms small ones"
     )
-    chooser.choose("encoder", "name", "hf:videomae-4x192h3", "sees space and time at once")
-    if "init" not in chooser.tree["encoder"]:
+    if catalogue.describe(method).needs == "stills":
+        chooser.choose("encoder", "name", "timm:resnet18", "looks at one frame at a time")
+    name = chooser.choose("encoder", "name", "hf:videomae-4x192h3", "sees space and time at once")
+    if str(name).startswith("timm:"):
+        _still(chooser, str(name), size, request)
+    elif "init" not in chooser.tree["encoder"]:
         edge = int(chooser.choose("encoder", "patch", patch(size), "pixels of a box"))
         _ratio(chooser, method, size // edge)
         length = 2 if frames % 2 == 0 else 1
         chooser.choose("encoder", "options", {"tubelet_size": length}, (
             f"frames of a box; {frames // length} x {(size // edge) ** 2} boxes of a clip"
         ))  # fmt: skip
-    if load(method).recipe.get("name") == "sgd":
+    if load(method).recipe.get("name") == "sgd" and not str(name).startswith("timm:resnet"):
         chooser.choose("optim", "name", "adamw", "a transformer hardly learns by sgd")
+
+
+def _still(chooser: Chooser, name: str, size: int, request: Request) -> None:
+    """Choose what an image network is chosen for images of this size."""
+    if "init" in chooser.tree["encoder"]:
+        return
+    if name.startswith(("timm:vit", "timm:deit", "timm:eva")):
+        edge = image.patch(size)
+        chooser.choose("encoder", "patch", edge, f"{(size // edge) ** 2} patches of a frame")
+    elif name in image.SEVEN_BY_SEVEN and size <= 64:
+        image.fine_stem(chooser, request)
+    if name == "timm:resnet18":
+        image.narrow(chooser, request)
 
 
 def patch(size: int) -> int:

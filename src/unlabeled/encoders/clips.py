@@ -1,6 +1,7 @@
 """Encoders of clips: transformers' VideoMAE, a plain transformer over boxes of space and time.
 
 ``hf:videomae-SIZE`` builds one with fresh weights; ``encoder.init`` opens any folder of the family.
+``timm:NAME`` looks at one frame at a time, see `stills`.
 It is saved in transformers' format, and `AutoModel` opens it:
 
     model(pixel_values=clips).last_hidden_state.mean(1)
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from unlabeled.config import EncoderConfig, VideoConfig
 from unlabeled.device import device
+from unlabeled.encoders import stills
 from unlabeled.encoders.base import Encoder
 from unlabeled.encoders.language import _quiet as quiet
 from unlabeled.encoders.sound import write_extractor
@@ -161,7 +163,8 @@ def parse(name: str) -> tuple[int, int, int]:
         known = [f"hf:videomae-{s}" for s in SIZES]
         raise UsageError(
             f"encoder.name='{name}' is no encoder of clips.{nearest(name, known)} Choose "
-            f"{', '.join(known)}, or layers x width and heads, such as hf:videomae-4x192h3."
+            f"{', '.join(known)}, or layers x width and heads, such as hf:videomae-4x192h3; or an "
+            "image network that looks at one frame at a time, such as timm:resnet18."
         )
     if shape is None:
         return SIZES[size]
@@ -175,13 +178,15 @@ def parse(name: str) -> tuple[int, int, int]:
     return layers, width, heads
 
 
-def build(config: EncoderConfig, video: VideoConfig, vocab_size: int | None = None) -> ClipEncoder:
+def build(config: EncoderConfig, video: VideoConfig, vocab_size: int | None = None) -> Encoder:
     """Build an encoder of clips, fresh or from ``config.init``.
 
     Raises:
         UsageError: there is no such encoder or folder.
         ConfigError: an option or a size does not fit it.
     """
+    if config.name.startswith("timm:"):
+        return stills.build(config, video)
     if config.init is not None:
         return _started(Path(config.init), video)
     layers, width, heads = parse(config.name)
@@ -232,7 +237,7 @@ def _started(folder: Path, video: VideoConfig) -> ClipEncoder:
     Raises:
         ConfigError: they do not.
     """
-    made = load(folder)
+    made = _family(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")))
     there = made.model.config
     own = (there.image_size, there.num_channels, there.num_frames)
     if own != (video.size, video.channels, video.frames):
@@ -244,13 +249,22 @@ def _started(folder: Path, video: VideoConfig) -> ClipEncoder:
     return ClipEncoder(made.model, video, pretrained=True)
 
 
-def load(folder: Path) -> ClipEncoder:
-    """Open a folder of VideoMAE's family in transformers' format, offline and without pickle.
+def load(folder: Path) -> Encoder:
+    """Open a folder that an encoder of clips was saved to.
 
     Raises:
         UsageError: it holds no encoder of clips.
     """
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return stills.load(folder) if "architecture" in content else _family(folder, content)
+
+
+def _family(folder: Path, content: dict[str, Any]) -> ClipEncoder:
+    """Open a folder of VideoMAE's family in transformers' format, offline and without pickle.
+
+    Raises:
+        UsageError: it holds none.
+    """
     files = list(folder.glob("*.safetensors"))
     if content.get("model_type") != "videomae":
         raise UsageError(f"{folder} does not hold an encoder of clips.")

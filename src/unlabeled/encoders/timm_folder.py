@@ -86,7 +86,8 @@ def read(folder: Path) -> Blueprint:
         cfg = config["pretrained_cfg"]
         args = {k: v for k, v in config.get("model_args", {}).items() if k not in _OURS}
         own = {"model_args": args, "small_stem": False, "size": cfg["input_size"][1]}
-        own.update(config.get("unlabeled", {}))
+        note = dict(config.get("unlabeled") or {})
+        own.update({key: note[key] for key in (*own, "kind") if key in note})
         return Blueprint(
             architecture=config["architecture"],
             mean=tuple(cfg["mean"]),

@@ -116,6 +116,8 @@ def _fits(run: Run, to: str, part: str) -> None:
         )
     kind = run.config.data.kind
     fits = [f for f in FORMATS if kind in _HOLDS[f]]
+    if kind == "video" and run.config.encoder.name.startswith("timm:"):
+        fits.append("timm")  # one frame at a time
     if part == "finetune":
         fits = [f for f in fits if f not in ("sentence-transformers", "gguf")]
     if to not in fits:

@@ -32,7 +32,8 @@ def usage(to: str, part: str, config: RunConfig, path: Path) -> str:
             "feature = features(model, log)   # floats (steps, channels), NaN where missing"
         )
     if isinstance(config.modality, VideoConfig):
-        return _clips(config.modality, path)
+        frames = config.encoder.name.startswith("timm:")
+        return (_frames if frames else _clips)(config.modality, path)
     if isinstance(config.modality, AudioConfig):
         return sounds.usage(config.modality.form, to, path)
     return _code(to, part, config, path) + ("" if to == "gguf" else _longer(config))
@@ -46,6 +47,15 @@ def _clips(video: VideoConfig, path: Path) -> str:
         f'model = AutoModel.from_pretrained("{path}").eval()\n'
         f'clip = reader(frames, return_tensors="pt")   # {video.frames} frames, {chosen}\n'
         "feature = model(**clip).last_hidden_state.mean(1)"
+    )
+
+
+def _frames(video: VideoConfig, path: Path) -> str:
+    return (
+        "import torch, timm\n"
+        f'model = timm.create_model("local-dir:{path}", pretrained=True, num_classes=0).eval()\n'
+        "read = timm.data.create_transform(**timm.data.resolve_model_data_config(model))\n"
+        "feature = model(torch.stack([read(frame) for frame in frames])).mean(0)   # of a clip"
     )
 
 

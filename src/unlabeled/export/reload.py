@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,14 @@ def enlarged(pixels: Tensor | None, content: dict[str, Any]) -> Tensor:
     return pixels.repeat_interleave(times, 2).repeat_interleave(times, 3)
 
 
+def by_frame(see: Callable[[Tensor], Tensor], pixels: Tensor | None) -> Tensor:
+    """Return features of images (B, C, H, W), or of clips (B, T, C, H, W) the mean of frames'."""
+    assert pixels is not None
+    if pixels.ndim == 4:
+        return see(pixels)
+    return see(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2]).mean(1)
+
+
 def config_of(folder: Path) -> dict[str, Any]:
     """Read ``config.json``."""
     return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
@@ -107,7 +115,7 @@ def with_timm(folder: Path, given: Reference) -> NDArray[np.float32]:
     content = config_of(folder)
     keep = {} if classifies(content) else {"num_classes": 0}
     model = timm.create_model(f"local-dir:{folder}", pretrained=True, **keep).eval()
-    return _array(model(enlarged(given.pixels, content)))
+    return _array(by_frame(lambda x: model(enlarged(x, content)), given.pixels))
 
 
 @torch.inference_mode()
@@ -124,14 +132,17 @@ def with_transformers(folder: Path, given: Reference) -> NDArray[np.float32]:
         return np.stack([_array(read_logs.features(model, log)) for log in given.logs])
     content = config_of(folder)
     classifier = classifies(content)
-    if given.pixels is not None and given.pixels.ndim == 5:  # clips
+    stills = "architecture" in content
+    if given.pixels is not None and given.pixels.ndim == 5 and not stills:  # clips
         model = transformers.AutoModel.from_pretrained(folder).eval()
         return _array(model(pixel_values=given.pixels).last_hidden_state.mean(1))
     if given.pixels is not None:
         name = "AutoModelForImageClassification" if classifier else "AutoModel"
         model = getattr(transformers, name).from_pretrained(folder).eval()
-        found = model(pixel_values=enlarged(given.pixels, content))
-        return _array(found.logits if classifier else found.pooler_output)
+        if classifier:
+            return _array(model(pixel_values=enlarged(given.pixels, content)).logits)
+        see = lambda x: model(pixel_values=enlarged(x, content)).pooler_output  # noqa: E731
+        return _array(by_frame(see, given.pixels))
     name = "AutoModelForSequenceClassification" if classifier else "AutoModel"
     model = reading(getattr(transformers, name).from_pretrained(folder).eval(), classifier)
     rows = tokenize(folder, given)

@@ -58,6 +58,8 @@ METHODS: dict[str, str] = {
     "mtm": "unlabeled.methods.mtm:MTM",
     "videomae": "unlabeled.methods.videomae:VideoMAE",
     "vjepa": "unlabeled.methods.vjepa:VJEPA",
+    "tcn": "unlabeled.methods.tcn:TCN",
+    "vip": "unlabeled.methods.vip:VIP",
     "ts2vec": "unlabeled.methods.ts2vec:TS2Vec",
     "cpc": "unlabeled.methods.cpc:CPC",
     "wav2vec2": "unlabeled.methods.wav2vec2:Wav2Vec2",

@@ -89,6 +89,25 @@ def require_channels(method: str, encoder: Encoder) -> None:
         )
 
 
+def require_stills(method: str, encoder: Any, moments: int) -> None:
+    """Refuse an encoder that does not look at frames of a clip apart, and clips of too few.
+
+    Raises:
+        ConfigError: names what would work.
+    """
+    if not hasattr(encoder, "still"):
+        raise ConfigError(
+            f"{method} needs an encoder that looks at one frame at a time, and '{encoder.name}' "
+            "sees whole clips. Choose encoder.name from timm:resnet18, "
+            "timm:vit_tiny_patch16_224, ..."
+        )
+    if encoder.video.frames < moments:
+        raise ConfigError(
+            f"{method} compares {moments} frames of a clip, and modality.frames="
+            f"{encoder.video.frames}. Raise it."
+        )
+
+
 def require_attention(method: str, encoder: Encoder, causal: bool) -> None:
     """Refuse an encoder whose tokens see too much or too little.
 
