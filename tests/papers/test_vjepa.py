@@ -1,4 +1,4 @@
-"""V-JEPA's predictor against transformers' V-JEPA 2, its masks and its loss against closed forms."""
+"""V-JEPA: its predictor against transformers, its masks and its loss against closed forms."""
 
 from __future__ import annotations
 
@@ -80,10 +80,7 @@ def test_predictor_equals_transformers_with_the_same_weights(
             found = ours.guess(tokens, hidden, number)
             latent = torch.zeros(2, len(tokens[0]), 48)
             latent[:, seen[0]] = ours.encoder.blocks(take(tokens, seen))
-            mask_tokens = ours.mask_tokens[:, None, None]
-            theirs.embeddings.mask_tokens.data.copy_(mask_tokens.flip(0))  # theirs takes the second
-            if number == 1:
-                theirs.embeddings.mask_tokens.data.copy_(mask_tokens)
+            theirs.embeddings.mask_tokens.data[:] = ours.mask_tokens[number]
             want = theirs(latent, [seen], [asked]).last_hidden_state
             torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-5)
             ours.positions.copy_(places)
@@ -154,13 +151,13 @@ def test_what_is_hidden_is_a_union_of_blocks_at_all_times(count: int, scale: flo
 
 
 def test_shares_of_hidden_places_are_those_of_unions_of_random_blocks() -> None:
-    """At 14 x 14 the paper hides about 0.9 of a clip by either mask together."""
+    """At 14 x 14, the paper's grid, against a draw with torch's own numbers."""
     shares = []
     for count, scale in ((8, 0.15), (2, 0.7)):
         steps = [draw_tubes(_keys(200), moment(s / 40), 14, count, scale) for s in range(40)]
         shares.append(torch.cat(steps).float().mean().item())
         generator, want = torch.Generator().manual_seed(0), []
-        for _ in range(4000):
+        for _ in range(800):
             draw = torch.rand(1, generator=generator).item()
             high, wide = block_size(draw, 14, (scale, scale), (0.75, 1.5))
             frame = torch.zeros(14, 14)
@@ -169,7 +166,7 @@ def test_shares_of_hidden_places_are_those_of_unions_of_random_blocks() -> None:
                 column = int(torch.randint(14 - wide + 1, (1,), generator=generator))
                 frame[row : row + high, column : column + wide] = 1
             want.append(frame.mean().item())
-        assert shares[-1] == pytest.approx(sum(want) / len(want), abs=0.01)
+        assert shares[-1] == pytest.approx(sum(want) / len(want), abs=0.015)
     assert 0.6 < shares[0] < shares[1] < 0.95
 
 

@@ -115,7 +115,8 @@ def test_the_gradient_is_finite_where_frames_are_equal(name: str) -> None:
     still = torch.randn(2, 1, 3, 16, 16).repeat(1, 6, 1, 1, 1)
     method.loss(Batch({"global": still[None]}, _keys(2)), 0.0).total.backward()
     grads = [p.grad for p in method.parameters() if p.grad is not None]
-    assert grads and all(bool(torch.isfinite(g).all()) for g in grads)
+    assert grads
+    assert all(bool(torch.isfinite(g).all()) for g in grads)
 
 
 def test_a_run_learns_is_evaluated_and_opens_in_timm(clip_folder: Path, tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def by_frame(see: Callable[[Tensor], Tensor], pixels: Tensor | None) -> Tensor:
     assert pixels is not None
     if pixels.ndim == 4:
         return see(pixels)
-    return see(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2]).mean(1)
+    found = see(pixels.flatten(0, 1))  # (B T, D)
+    return found.reshape(*pixels.shape[:2], -1).mean(1)
 
 
 def config_of(folder: Path) -> dict[str, Any]:

@@ -6,8 +6,8 @@ Pre-Training", ICLR 2023, arXiv:2210.00030, section 4 and algorithm 1.
 The value of a frame, given a later frame of its clip as a goal, is minus their distance. First
 frames are drawn to their goals; and between two frames in a row it must grow by about one step's
 cost, by the dual of reinforcement learning with a bounded distance from the data, which needs no
-action. Along a clip features then come to a goal without detours: a reward, and a network for single
-pictures, such as a policy reads.
+action. Along a clip features then come to a goal without detours: a reward, and a network for
+single pictures, such as a policy reads.
 
 Departures: a step is one between frames that are seen (modality.stride); values are not scaled by
 1 / (1 - discount); no goals of other clips; a rate for short runs (the authors': optim.lr=1e-4).
