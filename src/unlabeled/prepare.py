@@ -38,9 +38,11 @@ class Prepared:
     Args:
         samples: the pre-training pool.
         modality: how its samples are read and cut.
-        watched: (B, ...) undistorted held-out samples, as the encoder sees them.
+        watched: (B, ...) undistorted held-out samples, as the encoder sees them; samples of the
+            pool where fewer than 16 were held out.
         unigram: entropy of single tokens in nats (text).
         record: what data.json holds.
+        scored: (B, 3, T) held-out rows of text, however few; None where there are none.
     """
 
     samples: Samples
@@ -48,6 +50,7 @@ class Prepared:
     watched: Tensor
     unigram: float | None = None
     record: dict[str, Any] = field(default_factory=dict)
+    scored: Tensor | None = None
 
 
 def prepare(config: RunConfig, folder: Path) -> Prepared:
@@ -185,8 +188,12 @@ def _prepare_text(
     aside = held_out if len(held_out) >= 16 else train
     watching = Pool(aside, modality, np.arange(min(len(aside), WATCHED // 4)), 0.0, None)
     watched = plain_batch(watching, modality, list(range(len(watching))))
+    scored = watched
+    if aside is not held_out:  # the features may be the pool's; what they cost may not
+        few = Pool(held_out, modality, np.arange(len(held_out)), 0.0, None)
+        scored = plain_batch(few, modality, list(range(len(held_out)))) if len(few) else None
     unigram = statistics.get("unigram_entropy")
-    return Prepared(samples, modality, watched, unigram, record)
+    return Prepared(samples, modality, watched, unigram, record, scored)
 
 
 def _wanted(data: DataConfig) -> Wanted:

@@ -31,6 +31,8 @@ class Watch:
         """Read the watched samples once."""
         self.state = state
         self.inputs = state.data.watched.to(state.where)
+        scored = state.data.scored
+        self.scored = None if scored is None else scored.to(state.where)
         self.journal = Journal(state.folder / "health.jsonl")
         chance = state.method.chance(state.config.loop.batch)
         prototypes = state.method.num_prototypes()
@@ -71,15 +73,15 @@ class Watch:
 
     @torch.no_grad()
     def _held_out(self) -> dict[str, float]:
-        """Return what the watched rows of text cost under masks that never change, in nats."""
+        """Return what held-out rows of text cost under masks that never change, in nats."""
         method: Any = self.state.method
-        if method.scored not in TEXT_COSTS or not hasattr(method, "scores"):
+        if self.scored is None or method.scored not in TEXT_COSTS or not hasattr(method, "scores"):
             return {}
-        keys = torch.arange(len(self.inputs), device=self.inputs.device) * 7919 + FROZEN
+        keys = torch.arange(len(self.scored), device=self.scored.device) * 7919 + FROZEN
         training = method.training
         method.eval()
         sums = torch.zeros(2, dtype=torch.float64)
-        for rows, some in zip(torch.split(self.inputs, 64), torch.split(keys, 64), strict=True):
+        for rows, some in zip(torch.split(self.scored, 64), torch.split(keys, 64), strict=True):
             with device.autocast(self.state.config.loop.precision, self.state.where):
                 nats = method.scores(Batch({"plain": rows[None]}, some)).nats
             sums += torch.tensor([float(nats.double().sum()), len(nats)], dtype=torch.float64)

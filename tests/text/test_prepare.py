@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from tests.loop.running import small_config
 from tests.text.sources import Memory, prepared, stories
+from unlabeled import config
 from unlabeled.config import TextConfig
 from unlabeled.data.find import find
 from unlabeled.data.survey import survey
 from unlabeled.data.text import divide, prepare_text
+from unlabeled.data.tokens import TokenRows
 from unlabeled.errors import ConfigError, DataError, UsageError
 from unlabeled.modalities.decode import Damage, clean, decode, pieces
+from unlabeled.prepare import prepare
 
 
 @pytest.mark.parametrize(
@@ -200,6 +204,7 @@ import re, sys
 # getrusage would begin with the peak of the process that started this one
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 from pathlib import Path
+from unlabeled import config
 from unlabeled.config import TextConfig
 from unlabeled.data.text import prepare_text
 class Huge:
@@ -278,3 +283,18 @@ def test_a_line_of_a_gigabyte_needs_little_memory(tmp_path: Path) -> None:
     rows, megabytes = map(int, done.stdout.split())
     assert rows * 128 > 0.8e9
     assert megabytes < 500
+
+
+@pytest.mark.parametrize("letters", [30_000, 2_000])
+def test_few_held_out_rows_are_scored_themselves(letters: int, tmp_path: Path) -> None:
+    """Features may be watched on the pool where little is held out; its cost would be learnt."""
+    story = " ".join(stories(200, seed=3))
+    (tmp_path / "one.txt").write_text(story[:letters])
+    written = small_config("gpt", tmp_path / "one.txt").model_dump()
+    written["modality"] |= {"split": "tail", "length": 32}
+    made = prepare(config.build(written), tmp_path)
+    rows = TokenRows(tmp_path / "tokens" / "held_out.bin", 32, fixed=True)
+    assert (len(rows) < 16) == (letters == 2_000)
+    assert made.scored is not None
+    assert len(made.scored) == min(len(rows), 64)
+    np.testing.assert_array_equal(made.scored, rows.batch(range(len(made.scored))))
