@@ -188,7 +188,7 @@ def _prepare_text(
     aside = held_out if len(held_out) >= 16 else train
     watching = Pool(aside, modality, np.arange(min(len(aside), WATCHED // 4)), 0.0, None)
     watched = plain_batch(watching, modality, list(range(len(watching))))
-    scored = watched
+    scored: Tensor | None = watched
     if aside is not held_out:  # the features may be the pool's; what they cost may not
         few = Pool(held_out, modality, np.arange(len(held_out)), 0.0, None)
         scored = plain_batch(few, modality, list(range(len(held_out)))) if len(few) else None
