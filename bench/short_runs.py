@@ -203,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--samples", type=Path)
-    parser.add_argument("--most", type=int, default=50_000, help="of --samples; whole groups")
+    parser.add_argument("--most", type=int, default=50_000, help="of --samples, group by group")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
@@ -217,7 +217,7 @@ def main() -> None:
     if given.keep is not None:
         name = (given.samples or data).name
         words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
-        kept = {"data": name, "command": " ".join(["bench/short_runs.py", *words])}
+        kept = {"data": name, "command": " ".join(["python bench/short_runs.py", *words])}
         text = json.dumps({**kept, "points": points}, indent=1)
         given.keep.write_text(text + "\n", encoding="utf-8")
     if given.label_free:

@@ -2,12 +2,16 @@
 
 Kept results (docs/results/) of one data set are compared with each other, each with the mean of its
 probe over the label counts that all of them have; so are the short runs of docs/label-free/, which
-`bench/short_runs.py --keep` writes.
+`bench/short_runs.py --keep` writes, and runs that were evaluated alike but are not kept one by one:
+
+    python scripts/label_free.py NAME RUN RUN ...
 """
 
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,8 @@ from unlabeled.transfer import agreement
 from unlabeled.transfer.agreement import LEAST, LEAST_SETS, Agreement, Point
 
 ROOT = Path(__file__).resolve().parent.parent
+PLACE = r"(?:/[\w.-]+)+/([\w.-]+)"
+"""A path of the machine that measured, of which the file name is kept."""
 Sets = dict[str, list[Point]]
 NAMES = {"rankme": "RankMe", "alpha": "alpha-ReQ", "lidar": "LiDAR",
          "learnability": "cluster learnability"}  # fmt: skip
@@ -55,8 +61,11 @@ def short_runs() -> tuple[Sets, Sets, list[str]]:
         kept = json.loads(path.read_text(encoding="utf-8"))
         rows, commands = kept["points"], [*commands, kept["command"]]
         most = max(row["steps"] for row in rows)
-        every[f"{path.stem} (short)"] = [agreement.of_row(row, "probe") for row in rows]
-        ends[path.stem] = [agreement.of_row(row, "probe") for row in rows if row["steps"] == most]
+        kind = "short" if "loss" in rows[-1] else "seeds"
+        every[f"{path.stem} ({kind})"] = [agreement.of_row(row, "probe") for row in rows]
+        last = [agreement.of_row(row, "probe") for row in rows if row["steps"] == most]
+        if len(last) >= LEAST:
+            ends[path.stem] = last
     return every, ends, commands
 
 
@@ -104,7 +113,7 @@ def section() -> str:
         + (f"{said}. `compare --no-labels` uses it." if names else
            "none. So `compare --no-labels` ranks no methods.")
     )  # fmt: skip
-    text += "".join(f"\n- `python {command}`" for command in commands)
+    text += "".join(f"\n- `{command}`" for command in commands)
     return text + "\n"
 
 
@@ -134,3 +143,32 @@ def _cost(sets: Sets, name: str) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
+
+
+def keep(name: str, folders: list[Path]) -> None:
+    """Write docs/label-free/NAME.json from runs that were evaluated on the same samples."""
+    runs = [(json.loads((f / "run.json").read_text(encoding="utf-8")),
+             json.loads((f / "evaluate" / "results.json").read_text(encoding="utf-8")))
+            for f in folders]  # fmt: skip
+    first = runs[0][1]
+    points = []
+    for info, results in runs:
+        if any(results[key] != first[key] for key in ("counts", "draws", "split", "quick", "seed")):
+            raise SystemExit("The runs were not evaluated on the same samples.")
+        who = f"{info['method']} {info['steps']} seed {info['seed']}"
+        for point, reading in zip(_points({who: {"run": info, "results": results}}),
+                                  results["quality"], strict=True):  # fmt: skip
+            trained = reading == "probe"
+            points.append(
+                {"network": who if trained else f"{point.network} seed {info['seed']}",
+                 "steps": info["steps"] if trained else 0, "seed": info["seed"],
+                 "probe": point.score, **point.measures}
+            )  # fmt: skip
+    kept = {"data": name, "command": runs[0][0]["command"], "points": points}
+    target = ROOT / "docs" / "label-free" / f"{name}.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(re.sub(PLACE, r"\1", json.dumps(kept, indent=1)) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    keep(sys.argv[1], [Path(folder) for folder in sys.argv[2:]])
