@@ -26,7 +26,7 @@ PLACE = r"(?:/[\w.-]+)+/([\w.-]+)"
 """A path of the machine that measured, of which the file name is kept."""
 Sets = dict[str, list[Point]]
 NAMES = {"rankme": "RankMe", "alpha": "alpha-ReQ", "lidar": "LiDAR",
-         "learnability": "cluster learnability"}  # fmt: skip
+         "learnability": "cluster learnability", "loss": "training loss, turned"}  # fmt: skip
 
 
 def kept_runs() -> Sets:
@@ -71,14 +71,16 @@ def short_runs() -> tuple[Sets, Sets, list[str]]:
 
 def without_loss(found: Mapping[str, Agreement]) -> dict[str, Agreement]:
     """Leave out losses, which mean nothing between methods."""
-    return {name: one for name, one in found.items() if name in NAMES}
+    return {name: one for name, one in found.items() if name != "loss"}
 
 
 def shown() -> tuple[str, ...]:
     """Return the measures that order methods at equal compute, and all networks, beyond doubt."""
     every, ends, _ = short_runs()
     among = [agreement.within(sets) for sets in (kept_runs() | every, ends)]
-    return tuple(name for name in NAMES if all(name in a and a[name].shown for a in among))
+    return tuple(
+        name for name in NAMES if name != "loss" and all(name in a and a[name].shown for a in among)
+    )
 
 
 def section() -> str:
@@ -105,6 +107,13 @@ def section() -> str:
             f"first (points of accuracy below the best; {_chance(ends)} by chance):\n\n"
         )
         text += _table(ends, found, cost=True)
+    found = agreement.along(every)
+    if found:
+        text += (
+            "\nAnd between the moments of one training of these (three of each), with the mean of "
+            "the last training losses, which mean something within one training only:\n\n"
+        )
+        text += _table({key: p for key, p in every.items() if key.endswith("(short)")}, found)
     names = shown()
     said = ", ".join(NAMES[name] for name in names)
     rule = f"an interval above 0 in both tables, on {LEAST_SETS} sets or more"

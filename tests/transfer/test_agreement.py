@@ -67,3 +67,14 @@ def test_points_of_one_network_are_drawn_together():
 def test_a_kept_row_becomes_a_point():
     row = {"network": "mae", "steps": 10, "rankme": 3.0, "k-NN": 0.5, "probe": 0.4}
     assert agreement.of_row(row, "probe") == Point("mae", {"rankme": 3.0}, 0.4)
+
+
+def test_moments_of_one_training_are_compared_with_each_other_alone():
+    """Within each network the measure rises with the score; between networks it falls."""
+    rows = [Point(str(n), {"rankme": m - 10.0 * n, "loss": -m}, m + 10.0 * n)
+            for n in range(4) for m in (0.0, 1.0, 2.0)]  # fmt: skip
+    found = agreement.along({"a": rows, "b": rows, "c": rows[:2]}, copies=50)
+    assert found["rankme"].mean == pytest.approx(1)
+    assert found["loss"].mean == pytest.approx(1)
+    assert (found["rankme"].points, set(found["rankme"].by_set)) == (8, {"a", "b"})
+    assert within({"a": rows}, copies=50)["rankme"].mean < 0

@@ -45,7 +45,7 @@ class Agreement:
         low: of the 95 % interval.
         high: of the same.
         by_set: the correlation in each set.
-        points: over all sets.
+        points: over all sets; of `along`, trainings.
     """
 
     mean: float
@@ -79,19 +79,20 @@ def of_row(row: Mapping[str, float | str], score: str) -> Point:
     return Point(str(row["network"]), found, float(row[score]))
 
 
-def correlation(points: Sequence[Point], measure: str) -> float | None:
+def correlation(points: Sequence[Point], measure: str, least: int = LEAST) -> float | None:
     """Return Spearman's rank correlation of a measure with the score, ties as mean ranks.
 
     Args:
         points: of one data set.
         measure: a name; points without it are left out.
+        least: points that must have it.
 
     Returns:
-        None where fewer than four points have it, or all are equal in it or in the score.
+        None where fewer points have it, or all are equal in it or in the score.
     """
     pairs = [(worth(measure, p.measures[measure]), p.score) for p in points
              if measure in p.measures]  # fmt: skip
-    if len(pairs) < LEAST:
+    if len(pairs) < least:
         return None
     return _spearman(np.array(pairs, dtype=np.float64))
 
@@ -149,6 +150,41 @@ def within(
             mean = float(np.mean(list(by_set.values())))
             found[name] = Agreement(mean, float(low), float(high), by_set, count)
     return found
+
+
+def along(
+    sets: Mapping[str, Sequence[Point]], copies: int = COPIES, seed: int = 0
+) -> dict[str, Agreement]:
+    """Return the agreement of every measure between the moments of one training, as `within`.
+
+    Each network has its own correlation over its points, three or more; the mean is over networks
+    of a set, then over sets, and the bootstrap draws sets again and then networks.
+    """
+    random = rng.generator(rng.mix(seed, len(sets), 1))
+    names = sorted({name for points in sets.values() for p in points for name in p.measures})
+    found = {}
+    for name in names:
+        each = {key: _of_networks(points, name) for key, points in sets.items()}
+        each = {key: values for key, values in each.items() if len(values)}
+        if not each:
+            continue
+        means = []
+        for _ in range(copies):
+            drawn = [list(each.values())[i] for i in random.integers(len(each), size=len(each))]
+            means.append(np.mean([random.choice(v, len(v)).mean() for v in drawn]))
+        low, high = np.quantile(means, [0.025, 0.975])
+        by_set = {key: float(values.mean()) for key, values in each.items()}
+        count = sum(map(len, each.values()))
+        mean = float(np.mean(list(by_set.values())))
+        found[name] = Agreement(mean, float(low), float(high), by_set, count)
+    return found
+
+
+def _of_networks(points: Sequence[Point], name: str) -> NDArray[np.float64]:
+    """Return the correlation over the moments of each network that has three or more."""
+    networks = {p.network for p in points}
+    found = [correlation([p for p in points if p.network == n], name, 3) for n in sorted(networks)]
+    return np.array([value for value in found if value is not None], dtype=np.float64)
 
 
 def _copies(
