@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def plan(request: Request) -> Plan:
     method = _method(chooser, source, seen, request)
     lead = tasks.lead(method, chooser.tree["method"])
     part(source.kind, "choices")(chooser, seen, lead, request)
-    _recipe(chooser, lead, _preset(chooser, method, request))
+    _recipe(chooser, lead, _preset(chooser, method, request), seen)
     seconds = _machine(chooser, request, seen)
     config = configs.build(chooser.tree)
     return Plan(config, seconds, chooser.choices, source)
@@ -115,14 +116,27 @@ def _preset(chooser: Chooser, method: str, request: Request) -> presets.Preset |
     return preset
 
 
-def _recipe(chooser: Chooser, method: str, preset: presets.Preset | None) -> None:
+def _most(chooser: Chooser, seen: Look) -> int:
+    """Return the largest batch in which no sample stands twice; rows of text have no limit."""
+    if strings(seen.kind):
+        return sys.maxsize
+    share = chooser.tree["data"].get(
+        "held_out", configs.DataConfig.model_fields["held_out"].default
+    )
+    return max(2, int(seen.count * (1 - share)))
+
+
+def _recipe(chooser: Chooser, method: str, preset: presets.Preset | None, seen: Look) -> None:
     """Take the optimiser from the method's paper, with its rate scaled to the batch."""
     from unlabeled.methods import load
 
     recipe = dict(load(method).recipe)
     kind = chooser.tree["data"]["kind"]
     samples = "rows" if strings(kind) else KINDS[kind].plural
-    batch = int(chooser.choose("loop", "batch", int(recipe.pop("batch", 256)), f"{samples} a step"))
+    batch, why = int(recipe.pop("batch", 256)), f"{samples} a step"
+    if (most := _most(chooser, seen)) < batch:  # the rate follows it
+        batch, why = most, f"all that is not held out of {seen.count} {samples}"
+    batch = int(chooser.choose("loop", "batch", batch, why))
     rule = recipe.pop("lr_rule", "none")
     base = float(recipe.pop("lr", 1e-3))
     source, found = f"{method}'s recipe", preset or presets.Preset()

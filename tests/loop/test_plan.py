@@ -142,3 +142,15 @@ def test_what_cannot_be_is_said(
 ) -> None:
     with pytest.raises(error, match=sentence):
         plan(Request(str(image_folder), steps=1, **request_))
+
+
+def test_the_rate_follows_a_batch_that_few_samples_make_small(tmp_path: Path) -> None:
+    """38 of 40 images are not held out: none meets itself, and the rate is 38 / 256 of the whole."""
+    found = plan(Request(str(_images(tmp_path / "a", (32, 32), True)), method="simclr", seconds=60))
+    assert found.config.loop.batch == 38
+    assert presets.SHORT["simclr"].lr is not None
+    assert found.config.optim.lr == pytest.approx(presets.SHORT["simclr"].lr * 38 / 256, rel=1e-3)
+    asked = Request(
+        str(tmp_path / "a"), method="simclr", seconds=60, overrides={"loop": {"batch": 20}}
+    )
+    assert plan(asked).config.loop.batch == 20
