@@ -145,7 +145,7 @@ def test_what_cannot_be_is_said(
 
 
 def test_the_rate_follows_a_batch_that_few_samples_make_small(tmp_path: Path) -> None:
-    """38 of 40 images are not held out: none meets itself, and the rate is 38 / 256 of the whole."""
+    """38 of 40 images are not held out: none meets itself; the rate is 38 / 256 of the whole."""
     found = plan(Request(str(_images(tmp_path / "a", (32, 32), True)), method="simclr", seconds=60))
     assert found.config.loop.batch == 38
     assert presets.SHORT["simclr"].lr is not None
