@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from unlabeled import duration
-from unlabeled.cli import checks, language, show, signals
+from unlabeled.cli import alike, checks, language, show, signals
 from unlabeled.errors import UsageError
 
 Labels = Annotated[
@@ -40,7 +40,7 @@ Task = Annotated[
     typer.Option(
         metavar="TASK",
         help="Labels are single, multi, regression, ordinal, tagging, transcript or action; found. "
-        "forecast foretells logs, anomaly scores what is unusual.",
+        "forecast foretells logs, anomaly scores what is unusual, retrieval looks for the like.",
     ),
 ]
 
@@ -106,7 +106,11 @@ Text = Annotated[
 
 Pairs = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Minimal pairs: a table with good,bad[,group] sentences."),
+    typer.Option(
+        metavar="FILE",
+        help="Samples that are the same or not: a table with a,b,same[,split,group]; or minimal "
+        "pairs of sentences: good,bad[,group].",
+    ),
 ]
 
 Retrieval = Annotated[
@@ -184,6 +188,12 @@ def evaluate(
         signals.refuse(str(task), retrieval=retrieval, **curve, **rest)
         given = signals.Given(labels, test, label_column, horizons, normal)
         signals.judge(str(task), folder, given, transductive, quick, seed)
+        return
+    if pairs is not None and alike.holds(folder, pairs):
+        curve = {"labels": labels, "counts": counts, "against": against, "arms": arms}
+        rest = {"reuse": reuse, "seeds": seeds, "time": time, "masks": masks, "text": text}
+        alike.refuse(retrieval=retrieval, windows=windows, task=task, **curve, **rest)
+        alike.pairs(folder, pairs, test=test, transductive=transductive, quick=quick, seed=seed)
         return
     asked = language.Asked(text, pairs, retrieval, context, stride, seed)
     if language.wanted(folder, labels, label_column, masks, asked):

@@ -1,4 +1,4 @@
-"""What `evaluate --task forecast` and `--task anomaly` say: nothing learns from a label."""
+"""What `evaluate --task forecast`, `anomaly` and `retrieval` say: nothing learns from a label."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlabeled.cli import checks, show
+from unlabeled.cli import alike, checks, show
 from unlabeled.errors import UsageError
 
-TASKS = ("forecast", "anomaly")
+TASKS = ("forecast", "anomaly", "retrieval")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ def judge(
         _forecast(
             folder, test=test, horizons=steps, transductive=transductive, quick=quick, seed=seed
         )
+        return
+    if task == "retrieval":
+        labels = checks.labels(given.labels, folder, given.label_column)
+        test = None if given.test is None else str(checks.existing(given.test))
+        alike.retrieval(
+            folder, labels, test=test, label_column=given.label_column,
+            transductive=transductive, quick=quick, seed=seed,
+        )  # fmt: skip
         return
     if given.labels is not None and given.test is not None:
         raise UsageError(

@@ -32,6 +32,8 @@ class Folder:
         text: evaluate/text.json: what was measured of text without labels.
         forecast: evaluate/forecast.json: how well features foretell logs.
         anomaly: evaluate/anomaly.json: how well features tell what is odd.
+        retrieval: evaluate/retrieval.json: whether test samples find those of their class.
+        pairs: evaluate/pairs.json: whether features tell pairs that are the same.
         damage: sentences about files that could not be read whole.
     """
 
@@ -47,6 +49,8 @@ class Folder:
     text: dict[str, Any] = field(default_factory=dict)
     forecast: dict[str, Any] = field(default_factory=dict)
     anomaly: dict[str, Any] = field(default_factory=dict)
+    retrieval: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, Any] = field(default_factory=dict)
     damage: tuple[str, ...] = ()
 
     @property
@@ -172,6 +176,8 @@ def read(path: Path) -> Folder:
         text=_tree(path / "evaluate" / "text.json", damage) or {},
         forecast=_tree(path / "evaluate" / "forecast.json", damage) or {},
         anomaly=_tree(path / "evaluate" / "anomaly.json", damage) or {},
+        retrieval=_tree(path / "evaluate" / "retrieval.json", damage) or {},
+        pairs=_tree(path / "evaluate" / "pairs.json", damage) or {},
         damage=tuple(damage),
     )
 

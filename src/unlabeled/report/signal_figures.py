@@ -1,4 +1,4 @@
-"""What `evaluate` says of forecasts and anomalies, as rows of the section on training."""
+"""What `evaluate` says of forecasts, anomalies, retrieval and pairs, as rows of a section."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def blocks(folder: Folder) -> list[tuple[str, list[tuple[str, str]]]]:
     if folder.anomaly:
         title = f"Anomalies, where '{plain(folder.anomaly.get('normal'))}' is none (95 % interval)"
         found.append((title, [_odd(row) for row in _rows(folder.anomaly)]))
+    if folder.retrieval:
+        counts = [plain(folder.retrieval.get(name)) for name in ("queries", "gallery", "classes")]
+        title = f"Retrieval: {counts[0]} queries among {counts[1]} test samples of {counts[2]} "
+        found.append((f"{title}classes (95 % interval)", _found(folder.retrieval)))
+    if folder.pairs:
+        counted = folder.pairs.get("scored_on")
+        told = counted if isinstance(counted, Mapping) else {}
+        title = f"Pairs of {plain(folder.pairs.get('file'))}: {plain(told.get('same'))} the same, "
+        rows = [_told(row) for row in _rows(folder.pairs) if row.get("chosen")]
+        found.append((f"{title}{plain(told.get('other'))} others (95 % interval)", rows))
     return found
 
 
@@ -46,3 +56,32 @@ def _odd(row: Mapping[str, Any]) -> tuple[str, str]:
 
 def _span(row: Mapping[str, Any], low: str, high: str) -> str:
     return f"{number(row.get(low))} to {number(row.get(high))}"
+
+
+def _found(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [row for row in _rows(tree) if row.get("chosen")]
+    found = []
+    for row in rows:
+        precision = f"{number(row.get('map'))} ({_span(row, 'map_low', 'map_high')})"
+        found.append((_space(row), f"mAP {precision}, {_recalls(row)}"))
+    chance = tree.get("chance")
+    if isinstance(chance, Mapping):
+        found.append(("chance", f"mAP {number(chance.get('map'))}, {_recalls(chance)}"))
+    return found
+
+
+def _recalls(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"recall@{k} {number(row.get(f'recall_at_{k}'))}" for k in (1, 5, 10))
+
+
+def _told(row: Mapping[str, Any]) -> tuple[str, str]:
+    area = f"{number(row.get('auroc'))} ({_span(row, 'auroc_low', 'auroc_high')})"
+    error = (
+        f"{number(row.get('equal_error'))} ({_span(row, 'equal_error_low', 'equal_error_high')})"
+    )
+    at = f"accuracy {number(row.get('accuracy'))} above {number(row.get('threshold'))}"
+    return _space(row), f"AUROC {area}, equal error {error}, {at}"
+
+
+def _space(row: Mapping[str, Any]) -> str:
+    return f"{plain(row.get('features'))}, {plain(row.get('way'))}"

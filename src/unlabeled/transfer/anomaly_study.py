@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled import kinds
 from unlabeled.data.labels import read_labelled
 from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import write_json
-from unlabeled.transfer import anomaly, leaks, trained_on
-from unlabeled.transfer.features import Inputs, of_inputs
+from unlabeled.transfer import anomaly, leaks, likeness, trained_on
+from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.label_curve import hold_out
 from unlabeled.transfer.splits import Part
 from unlabeled.transfer.stats import item_weights
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 FILE, SAMPLES = "evaluate/anomaly.json", "evaluate/anomaly.csv"
 MOST_POOL, MOST_TEST = 5000, 10_000
-_SLOW = ("codes",)
+_SLOW = likeness.SLOW
 _POOL = (
     "What pre-training saw counts as usual, anomalies that lie in it too: to find those of a kind "
     "that it holds, pre-train on data that hold none."
@@ -135,22 +134,12 @@ def _pool(run: Run, tested: Part, most: int, seed: int) -> Inputs:
 
 
 def _features(run: Run, pool: Inputs, test: Inputs) -> dict[str, anomaly.Features]:
-    """Return features of the encoder, of the untrained network, and those that are plain."""
-    found: dict[str, anomaly.Features] = {}
-    for name, encoder in (
-        ("features", run.encoder()),
-        ("untrained", run.untrained(run.config.loop.seed)),
-    ):
-        found[name] = of_inputs(encoder, pool), of_inputs(encoder, test)
-    kind = run.config.data.kind
-    seen: Any = pool.texts if kinds.strings(kind) else pool
-    for name, make in kinds.part(kind, "baselines")(pool, test, seen).items():
-        if name in _SLOW:
-            continue
-        plain = make()
-        if isinstance(plain.train, np.ndarray):  # words are too many for either score
-            found[name] = plain.train, plain.test
-    return found
+    """Return features of pool and test samples; words are too many for either score."""
+    return {
+        name: (seen, asked)
+        for name, (seen, asked) in likeness.described(run, pool, test, slow=_SLOW).items()
+        if isinstance(seen, np.ndarray)
+    }
 
 
 def _write(

@@ -22,7 +22,7 @@ def auroc(
     >>> auroc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([0, 1, 0, 1], bool), np.ones((1, 4)))
     array([0.875])
     """
-    bad, good = _at_thresholds(scores, odd, weights)  # (R, T) each, highest score first
+    bad, good = at_thresholds(scores, odd, weights)  # (R, T) each, highest score first
     below = good.sum(1, keepdims=True) - good.cumsum(1)
     pairs = bad.sum(1) * good.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -37,7 +37,7 @@ def average_precision(
 
     A random score has the share of odd samples. Arguments as for `auroc`.
     """
-    bad, good = _at_thresholds(scores, odd, weights)
+    bad, good = at_thresholds(scores, odd, weights)
     hits, called = bad.cumsum(1), (bad + good).cumsum(1)
     precision = hits / np.maximum(called, 1e-12)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -45,10 +45,10 @@ def average_precision(
     return found
 
 
-def _at_thresholds(
+def at_thresholds(
     scores: NDArray[np.floating], odd: NDArray[np.bool_], weights: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the weight of odd and of usual samples at each score, the highest first."""
+    """Return the weight of odd and of usual samples at each score, the highest first, (R, T)."""
     order = np.argsort(-scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf) != 0)
     sorted_odd, sorted_weights = odd[order], weights[:, order]

@@ -51,7 +51,8 @@ def read(path: Path) -> Pairs:
     if good is None or bad is None:
         raise UsageError(
             f"{path} has the columns {', '.join(columns) or 'of nothing'}. Minimal pairs need two: "
-            "good,bad (or sentence_good,sentence_bad); a third, group, is optional."
+            "good,bad (or sentence_good,sentence_bad); a third, group, is optional. Pairs of "
+            "samples that are the same or not need three: a,b,same."
         )
     found = read_columns(path, [good, bad, *([group] if group else [])])
     empty = [n for n, (one, other) in enumerate(zip(*found[:2], strict=True), 1)

@@ -151,6 +151,85 @@ class ResultsModel(_Strict):
     )
 
 
+class AgainstModel(_Strict):
+    """Our features minus the best of the others, in equal copies of the test part."""
+
+    rival: str = Field(description="features that are best on the test part, which favours them")
+    gain: float = Field(description="of mAP, or of AUROC")
+    low: float = Field(description="95 % interval")
+    high: float = Field(description="95 % interval")
+
+
+class RetrievalRowModel(_Strict):
+    """What one kind of features finds; `_low` and `_high` are 95 % intervals over queries."""
+
+    features: str = Field(description="features, untrained, pca, histogram, tfidf, ...")
+    way: Literal["cosine", "standardised", "whitened"] = Field(description="the space")
+    chosen: bool = Field(description="whether that space was chosen for these features")
+    checked: float | None = Field(description="mAP of the samples that chose; null: none did")
+    map: float = Field(ge=0, le=1, description="mean over queries of average precision")
+    map_low: float
+    map_high: float
+    recall_at_1: float = Field(ge=0, le=1, description="queries whose nearest is of their class")
+    recall_at_1_low: float
+    recall_at_1_high: float
+    recall_at_5: float = Field(ge=0, le=1, description="queries with one of their class among 5")
+    recall_at_5_low: float
+    recall_at_5_high: float
+    recall_at_10: float = Field(ge=0, le=1, description="the same among 10")
+    recall_at_10_low: float
+    recall_at_10_high: float
+
+
+class RetrievalModel(_Strict):
+    """evaluate/retrieval.json, of `evaluate --task retrieval`."""
+
+    format: Literal[1] = Field(description="version of this form")
+    queries: int = Field(ge=1, description="test samples with a partner, which ask")
+    gallery: int = Field(ge=2, description="test samples, which answer")
+    alone: int = Field(ge=0, description="test samples without a partner, which only answer")
+    classes: int = Field(ge=1, description="classes of the test samples")
+    units: int = Field(ge=1, description="what is drawn again for intervals: samples, or groups")
+    chosen: str = Field(description="on what the space was chosen, in words")
+    chance: dict[str, float] = Field(description="figures of features that are all alike")
+    rows: list[RetrievalRowModel] = Field(description="every kind of features in every space")
+    difference: AgainstModel = Field(description="of mAP")
+    notes: list[str] = Field(description="what a sceptic should know")
+
+
+class PairsRowModel(_Strict):
+    """How well the cosine of one kind of features tells pairs apart; intervals over units."""
+
+    features: str = Field(description="features, untrained, pca, histogram, tfidf, ...")
+    way: Literal["cosine", "standardised", "whitened"] = Field(description="the space")
+    chosen: bool = Field(description="whether that space was chosen for these features")
+    checked: float = Field(ge=0, le=1, description="AUROC of the pairs that chose")
+    threshold: float = Field(description="cosine above which a pair is called the same")
+    auroc: float = Field(ge=0, le=1, description="chance that a same pair scores above another")
+    auroc_low: float
+    auroc_high: float
+    equal_error: float = Field(ge=0, le=1, description="where both kinds of errors are as frequent")
+    equal_error_low: float
+    equal_error_high: float
+    accuracy: float = Field(ge=0, le=1, description="at `threshold`, both kinds weighing the same")
+    accuracy_low: float
+    accuracy_high: float
+
+
+class PairsModel(_Strict):
+    """evaluate/pairs.json, of `evaluate --pairs` with the columns a,b,same."""
+
+    format: Literal[1] = Field(description="version of this form")
+    file: str = Field(description="name of the table of pairs")
+    items: int = Field(ge=2, description="samples that it names")
+    units: int = Field(ge=1, description="what is drawn again for intervals: identities, groups")
+    chosen_on: dict[str, int] = Field(description="pairs that chose space and threshold, by kind")
+    scored_on: dict[str, int] = Field(description="pairs that figures are counted on, by kind")
+    rows: list[PairsRowModel] = Field(description="every kind of features in every space")
+    difference: AgainstModel = Field(description="of AUROC")
+    notes: list[str] = Field(description="what a sceptic should know")
+
+
 def check(results: Mapping[str, Any]) -> ResultsModel:
     """Check the content of a results.json.
 
@@ -172,12 +251,15 @@ def document() -> str:
     models = (
         ResultsModel, RowModel, SummaryModel, SavedModel, SavedPointModel, DifferenceModel,
         SplitModel, ConfusionModel,
+        RetrievalModel, RetrievalRowModel, PairsModel, PairsRowModel, AgainstModel,
     )  # fmt: skip
     parts = [_PREFACE]
     for model in models:
         parts.append(f"## {_title(model)}\n\n{model.__doc__}\n")
         rows = ["| field | type | meaning |", "|---|---|---|"]
         for name, field in model.model_fields.items():
+            if field.description is None:
+                continue  # the ends of an interval
             kind = _kind(field.annotation).replace("|", "\\|")
             rows.append(f"| `{name}` | {kind} | {field.description} |")
         parts.append("\n".join(rows) + "\n")
@@ -210,6 +292,7 @@ over both. Where a rival never reaches our score within the labels at hand, `cen
 in the intervals.
 
 Beside it lie `rows.jsonl` and `guesses/`, from which an interrupted evaluation continues.
+`evaluate --task retrieval` and `--pairs` write files of their own, whose forms stand below.
 """
 
 if __name__ == "__main__":
