@@ -36,7 +36,7 @@ def refuse(**options: object) -> None:
     Raises:
         UsageError: one was given.
     """
-    given = [f"--{name}" for name, value in options.items() if value is not None]
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
     if given:
         raise UsageError(
             f"--pairs compares the samples that its table names, so it has no use for "

@@ -182,17 +182,16 @@ def evaluate(
     judged without labels where none are found: bits per byte, perplexity, memorisation.
     """
     folder = checks.run(run)
+    curve = {"counts": counts, "against": against, "arms": arms, "reuse": reuse, "seeds": seeds}
+    rest = {"time": time, "masks": masks, "windows": windows, "text": text, "retrieval": retrieval}
     if signals.wanted(task, horizons, normal):
-        curve = {"counts": counts, "against": against, "arms": arms, "reuse": reuse, "seeds": seeds}
-        rest = {"time": time, "masks": masks, "windows": windows, "text": text, "pairs": pairs}
-        signals.refuse(str(task), retrieval=retrieval, **curve, **rest)
+        signals.refuse(str(task), pairs=pairs, **curve, **rest)
         given = signals.Given(labels, test, label_column, horizons, normal)
         signals.judge(str(task), folder, given, transductive, quick, seed)
         return
     if pairs is not None and alike.holds(folder, pairs):
-        curve = {"labels": labels, "counts": counts, "against": against, "arms": arms}
-        rest = {"reuse": reuse, "seeds": seeds, "time": time, "masks": masks, "text": text}
-        alike.refuse(retrieval=retrieval, windows=windows, task=task, **curve, **rest)
+        rest |= {"task": task, "labels": labels, "context": context, "stride": stride}
+        alike.refuse(label_column=label_column, **curve, **rest)
         alike.pairs(folder, pairs, test=test, transductive=transductive, quick=quick, seed=seed)
         return
     asked = language.Asked(text, pairs, retrieval, context, stride, seed)
@@ -203,7 +202,6 @@ def evaluate(
     if masks is not None:
         _judge_places(folder, masks, numbers or [1, 5, 20, 10**9], seed)
         return
-    minutes = None if time is None else duration.parse(time) / 60
     labels = checks.labels(labels, folder, label_column)
     test = None if test is None else checks.labels(test, folder, label_column)
     checks.weights(against or ())
@@ -211,7 +209,7 @@ def evaluate(
         folder, labels, against=against or (), task=task,
         arms=None if arms is None else _arms(arms), windows=windows, transductive=transductive,
         quick=quick, counts=numbers, draws=draws, test=test, label_column=label_column,
-        minutes=minutes, seed=seed, reuse=reuse, seeds=seeds,
+        minutes=None if time is None else duration.parse(time) / 60, seed=seed, reuse=reuse, seeds=seeds,
     )  # fmt: skip
     _after_labels(run, labels)
 
