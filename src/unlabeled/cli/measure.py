@@ -184,34 +184,32 @@ def evaluate(
     folder = checks.run(run)
     curve = {"counts": counts, "against": against, "arms": arms, "reuse": reuse, "seeds": seeds}
     rest = {"time": time, "masks": masks, "windows": windows, "text": text, "retrieval": retrieval}
+    asked = language.Asked(text, pairs, retrieval, context, stride, seed)
+    numbers = None if counts is None else _counts(counts)
     if signals.wanted(task, horizons, normal):
         signals.refuse(str(task), pairs=pairs, **curve, **rest)
         given = signals.Given(labels, test, label_column, horizons, normal)
         signals.judge(str(task), folder, given, transductive, quick, seed)
-        return
-    if pairs is not None and alike.holds(folder, pairs):
+    elif pairs is not None and alike.holds(folder, pairs):
         rest |= {"task": task, "labels": labels, "context": context, "stride": stride}
         alike.refuse(label_column=label_column, **curve, **rest)
         alike.pairs(folder, pairs, test=test, transductive=transductive, quick=quick, seed=seed)
-        return
-    asked = language.Asked(text, pairs, retrieval, context, stride, seed)
-    if language.wanted(folder, labels, label_column, masks, asked):
+    elif language.wanted(folder, labels, label_column, masks, asked):
         language.judge(run, folder, asked)
-        return
-    numbers = None if counts is None else _counts(counts)
-    if masks is not None:
+    elif masks is not None:
         _judge_places(folder, masks, numbers or [1, 5, 20, 10**9], seed)
-        return
-    labels = checks.labels(labels, folder, label_column)
-    test = None if test is None else checks.labels(test, folder, label_column)
-    checks.weights(against or ())
-    judge(
-        folder, labels, against=against or (), task=task,
-        arms=None if arms is None else _arms(arms), windows=windows, transductive=transductive,
-        quick=quick, counts=numbers, draws=draws, test=test, label_column=label_column,
-        minutes=None if time is None else duration.parse(time) / 60, seed=seed, reuse=reuse, seeds=seeds,
-    )  # fmt: skip
-    _after_labels(run, labels)
+    else:
+        minutes = None if time is None else duration.parse(time) / 60
+        labels = checks.labels(labels, folder, label_column)
+        test = None if test is None else checks.labels(test, folder, label_column)
+        checks.weights(against or ())
+        judge(
+            folder, labels, against=against or (), task=task,
+            arms=None if arms is None else _arms(arms), windows=windows, quick=quick,
+            transductive=transductive, counts=numbers, draws=draws, test=test,
+            label_column=label_column, minutes=minutes, seed=seed, reuse=reuse, seeds=seeds,
+        )  # fmt: skip
+        _after_labels(run, labels)
 
 
 def _after_labels(run: str, labels: str | None) -> None:
