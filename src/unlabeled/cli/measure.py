@@ -188,8 +188,8 @@ def evaluate(
     numbers = None if counts is None else _counts(counts)
     if signals.wanted(task, horizons, normal):
         signals.refuse(str(task), pairs=pairs, **curve, **rest)
-        given = signals.Given(labels, test, label_column, horizons, normal)
-        signals.judge(str(task), folder, given, transductive, quick, seed)
+        told = signals.Given(labels, test, label_column, horizons, normal)
+        signals.judge(str(task), folder, told, transductive, quick, seed)
     elif pairs is not None and alike.holds(folder, pairs):
         rest |= {"task": task, "labels": labels, "context": context, "stride": stride}
         alike.refuse(label_column=label_column, **curve, **rest)
@@ -204,9 +204,8 @@ def evaluate(
         test = None if test is None else checks.labels(test, folder, label_column)
         checks.weights(against or ())
         judge(
-            folder, labels, against=against or (), task=task,
-            arms=None if arms is None else _arms(arms), windows=windows, quick=quick,
-            transductive=transductive, counts=numbers, draws=draws, test=test,
+            folder, labels, against=against or (), task=task, arms=_arms(arms), windows=windows,
+            quick=quick, transductive=transductive, counts=numbers, draws=draws, test=test,
             label_column=label_column, minutes=minutes, seed=seed, reuse=reuse, seeds=seeds,
         )  # fmt: skip
         _after_labels(run, labels)
@@ -253,7 +252,9 @@ def judge(
         raise
 
 
-def _arms(text: str) -> list[str]:
+def _arms(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
     from unlabeled.transfer.arms import check
 
     names = [word.strip() for word in text.split(",") if word.strip()]
