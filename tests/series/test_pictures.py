@@ -14,8 +14,9 @@ from PIL import Image
 
 from tests.loop.running import small_config
 from unlabeled import loop
+from unlabeled.data.find import find
 from unlabeled.prepare import Prepared, prepare
-from unlabeled.report import rollouts, traces
+from unlabeled.report import dots, rollouts, traces
 from unlabeled.report.samples import draw_samples
 from unlabeled.runs import Run
 from unlabeled.state import batches, build
@@ -112,3 +113,18 @@ def test_a_report_shows_spans_and_their_errors(log_folder: Path, tmp_path: Path)
     assert "of a straight line between what was seen" in about["caption"]
     with Image.open(run.folder / "samples" / "masks.png") as page:
         assert page.height == 3 * 52
+
+
+def test_logs_are_dots_of_the_colour_of_their_class(log_folder: Path, tmp_path: Path) -> None:
+    source = find(str(log_folder))
+    called = dots.known(source, str(log_folder))
+    assert len(called) == len(source)
+    assert all(label == Path(name).parts[0] for name, label in called.items())
+    assert dots.known(find(str(next(log_folder.glob("*/*")).parent)), str(tmp_path)) == {}
+    places = np.array([[0, 0], [0, 4], [4, 0], [4, 4]], np.float32)
+    page = dots.page(places, ["b", "a", None, "a"], 100)
+    seen = [page.getpixel((x, y)) for x, y in ((10, 10), (10, 90), (90, 10), (90, 90))]
+    first, second = dots.COLOURS[:2]
+    assert seen == [second, first, dots.OTHER, first]
+    assert [page.getpixel((105, 15 + 20 * row)) for row in range(2)] == [first, second]
+    assert dots.page(places, [None] * 4, 100).size == (100, 100)

@@ -27,6 +27,7 @@ from unlabeled.journal import read_lines
 from unlabeled.modalities import video_features
 from unlabeled.plan import plan
 from unlabeled.report.samples import draw_samples
+from unlabeled.report.video_samples import VideoSamples
 from unlabeled.runs import Run
 from unlabeled.transfer.evaluate import evaluate
 
@@ -174,3 +175,14 @@ def test_methods_of_two_views_learn_from_clips(
     losses = [line["loss"] for line in read_lines(run / "metrics.jsonl")]
     assert len(losses) == 2
     assert np.isfinite(losses).all()
+
+
+def test_the_report_shows_what_vjepa_hides(clip_folder: Path, tmp_path: Path) -> None:
+    run = Run.open(
+        loop.pretrain(small_config("vjepa", clip_folder, steps=1), tmp_path / "r", quiet=True)
+    )
+    assert not draw_samples(run, ["masks"])
+    drawer = VideoSamples(run, 1)
+    said = json.loads((run.folder / "samples" / "masks.json").read_text())["caption"]
+    for hidden in run.method().masks(drawer.batch(4).keys, 1 / 1):
+        assert f"{hidden.float().mean():.0%}" in said

@@ -72,6 +72,12 @@ MAP = Wanted(
     "far groups mean nothing).",
     "Thumbnails of samples placed by their features",
 )  # fmt: skip
+DOTS = Wanted(
+    "map", "map.png", "Map of the features",
+    "Logs that lie near each other here are near in feature space (t-SNE; distances between far "
+    "groups mean nothing).",
+    "Dots placed by the features of logs, coloured by label",
+)  # fmt: skip
 FILLS = Wanted(
     "fills", "fills.json", "Masked tokens and what the model fills in",
     "Underlined: hidden from the model. Dashed: its first guess is another. Below: its five "
@@ -97,6 +103,11 @@ ROLLOUT = Wanted(
 )  # fmt: skip
 
 
+TUBES = Wanted(
+    "masks", "masks.png", "Hidden tubes",
+    "What the network saw of a clip under either mask; what is hidden is guessed as features.",
+    "Frames of clips, each with two masks of hidden boxes",
+)  # fmt: skip
 NAMED = Wanted(
     "masks", "masks.png", "Heard, hidden, named",
     "Left: the recording. Middle: what was left of it; the mean stands where it was hidden. Right: "
@@ -114,13 +125,14 @@ FORETOLD = Wanted(
 _SAW = {"image": [VIEWS], "audio": [VIEWS], "series": [VIEWS], "video": [VIEWS]}
 _SAW_OF_TEXT = {"text": [GENERATIONS], "hidden": [FILLS]}
 _SAW_BY_METHOD = {"mae": [VIEWS, MASKS], "simmim": [VIEWS, MASKS], "videomae": [VIEWS, MASKS]}
+_SAW_BY_METHOD |= {"vjepa": [VIEWS, TUBES]}
 _SAW_BY_METHOD |= {"hubert": [VIEWS, NAMED], "apc": [VIEWS, FORETOLD]}
 _SAW_OF_LOGS = {"mtm": [HIDDEN], "patchtst": [HIDDEN], "dynamics": [ROLLOUT]}
 _LEARNED = {
     "image": [NEIGHBOURS, PATCHES, MAP],
     "text": [NEIGHBOURS],
     "audio": [NEIGHBOURS, MAP],
-    "series": [NEIGHBOURS, MAP],
+    "series": [NEIGHBOURS, DOTS],
     "video": [NEIGHBOURS, MAP],
 }
 

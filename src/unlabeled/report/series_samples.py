@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from unlabeled.nn.interpolate import interpolate
-from unlabeled.report import grid, rollouts, traces
+from unlabeled.report import dots, grid, nearest, rollouts, traces
 from unlabeled.report.image_samples import NUM_FEATURES, NUM_SHOWN, ImageSamples
 
-_RANGE, _EDGE = 3.0, 96
+_RANGE, _EDGE, _MAP = 3.0, 96, 560
 _MISSING = (235, 200, 120)
 
 
@@ -53,6 +53,16 @@ class SeriesSamples(ImageSamples):
             found.still[0],
         )  # fmt: skip
         self._save("rollout", page, page.height, rollouts.sentence(found))
+
+    def map(self) -> None:
+        """Draw logs as dots where their features lie, coloured by the labels in the data."""
+        called = dots.known(self.run.source(), self.run.config.data.path)
+        labels = [called.get(name) for name in self.names]
+        page = dots.page(nearest.plane(self.features, self.seed), labels, _MAP)
+        caption = "A dot is a log, or a part of one."
+        if any(labels):
+            caption += " Colours are the labels in the data, which pre-training did not see."
+        self._save("map", page, page.height, caption)
 
     def pixels(self, x: Tensor) -> grid.Pixels:
         """Return views (..., T, 2 C) as pictures, (..., rows, columns, 3) uint8."""

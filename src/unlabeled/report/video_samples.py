@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
+from unlabeled.nn.tubes import tubes, untubes
 from unlabeled.report import grid, views
 from unlabeled.report.image_samples import ImageSamples
 
@@ -39,6 +40,32 @@ class VideoSamples(ImageSamples):
         return frames.reshape(*frames.shape[:-3], -1, frames.shape[-1])
 
     def masks(self) -> None:
+        """Draw what was hidden of every second frame, and what a decoder made of it, if any."""
+        if hasattr(self.method, "reconstruct"):
+            self._rebuilt()
+        else:
+            self._hidden()
+
+    def _hidden(self) -> None:
+        """Draw each clip under each mask of its method."""
+        batch = self.batch(_CLIPS)
+        clips, e = batch["global"][0], self.method.encoder
+        boxes = tubes(clips, e.length, e.patch)  # (B, N, Q, C)
+        shown, shares = [clips], []
+        for hidden in self.method.masks(batch.keys, self.step / self.run.config.loop.steps):
+            left = boxes.masked_fill(hidden[..., None, None], 0.0)  # the mean of all clips
+            shown.append(untubes(left, e.length, e.patch, e.side))
+            shares.append(f"{hidden.float().mean():.0%}")
+        rows: list[list[grid.Pixels | None]] = []
+        for parts in zip(*shown, strict=True):
+            rows.extend([[self.strip(part[::2])] for part in parts])
+        caption = (
+            "Of each clip three rows: the clip, what is left by many small blocks, and by few "
+            f"large ones. Hidden of these clips: {' and '.join(shares)}."
+        )
+        self._save("masks", grid.montage(rows), clips.shape[-1], caption)
+
+    def _rebuilt(self) -> None:
         """Draw, of every second frame, what was hidden, what was made of it, and what was."""
         made = self.method.reconstruct(self.batch(_CLIPS))
         rows: list[list[grid.Pixels | None]] = []
