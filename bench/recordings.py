@@ -79,7 +79,8 @@ def minirocket(folder: Path, counts: list[int], draws: int) -> None:
     (train, y), (test, wanted) = read(folder / "train"), read(folder / "test")
     length = max(x.shape[1] for x in train)
     known, asked = alike(train, length), alike(test, length)
-    for count in counts:
+    fewest = min(int((y == label).sum()) for label in np.unique(y))
+    for count in (count for count in counts if count <= fewest):
         scores = []
         for draw in range(draws):
             rng = np.random.default_rng(draw)

@@ -154,7 +154,8 @@ def methods_page(drawn: Mapping[str, str]) -> str:
     parts = [f"# Methods\n\n{NOTE}\n{overview}"]
     parts.append(
         "\n*Needs*: `feature` any network; `tokens` a transformer, whose blocks run on any subset "
-        "of tokens; `causal` and `bidirectional` the kind of attention. *Couples samples*: the "
+        "of tokens; `causal` and `bidirectional` the kind of attention; `stills` a network that "
+        "looks at frames of a clip apart. *Couples samples*: the "
         "loss of a sample depends on the others in the batch, so batches are never split.\n"
     )
     parts.append(

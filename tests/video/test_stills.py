@@ -6,15 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import timm
 import torch
 
-from tests.conftest import draw_clip
 from tests.loop.running import NARROW, small_config
-from tests.video.test_reading import array
-from unlabeled import config as configs
 from unlabeled import encoders, loop
 from unlabeled.choices import Request
 from unlabeled.config import EncoderConfig, VideoConfig
@@ -137,10 +133,12 @@ def test_a_run_learns_is_evaluated_and_opens_in_timm(clip_folder: Path, tmp_path
     with torch.no_grad():
         given = model.eval()(enlarged)
         torch.testing.assert_close(again(frames[:, None]), given, rtol=1e-4, atol=1e-4)
-    tree = small_config("tcn", clip_folder, steps=1).model_dump()
-    tree["encoder"] |= {"init": str(run.folder / "encoder")}
-    assert np.isfinite(run.modality().read(array(draw_clip(1)))).all()
-    loop.pretrain(configs.build(tree), tmp_path / "more", quiet=True)
+    later = plan(Request(str(clip_folder), steps=1, method="vip", init=str(run.folder / "encoder")))
+    assert later.config.encoder.options["channels"] == NARROW["options"]["channels"]
+    assert later.config.encoder.small_stem
+    assert (later.config.optim.hold, later.config.optim.layer_decay) == (0.0, 0.75)
+    started: Any = encoders.build(later.config.encoder, later.config.modality)
+    torch.testing.assert_close(started.state_dict(), again.state_dict())
 
 
 def test_what_is_chosen_for_frames_apart(clip_folder: Path) -> None:

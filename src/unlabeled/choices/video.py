@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unlabeled import config as configs
-from unlabeled.choices import Chooser, Request, image
+from unlabeled.choices import Chooser, Request, image, released
 from unlabeled.look import Look
 from unlabeled.methods import catalogue, load
 
@@ -15,6 +15,9 @@ how many a second are seen of a longer one; places of a frame below which fewer 
 def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
     """Fill in how clips are read and which network learns from them."""
     configs.check_section("modality", chooser.tree.get("modality", {}), configs.VideoConfig)
+    made = released.read(chooser)
+    if made is not None:  # weights of an image network
+        released.choose(chooser, made, seen)
     size = int(chooser.choose("modality", "size", seen.size, seen.size_reason))
     chooser.choose("modality", "channels", seen.channels, seen.channels_reason)
     length, rate = seen.details
@@ -31,7 +34,7 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
         chooser.choose("encoder", "name", "timm:resnet18", "looks at one frame at a time")
     name = chooser.choose("encoder", "name", "hf:videomae-4x192h3", "sees space and time at once")
     if str(name).startswith("timm:"):
-        _still(chooser, str(name), size, request)
+        _still(chooser, str(name), size, method, request)
     elif "init" not in chooser.tree["encoder"]:
         edge = int(chooser.choose("encoder", "patch", patch(size), "pixels of a box"))
         _ratio(chooser, method, size // edge)
@@ -43,9 +46,12 @@ def choose(chooser: Chooser, seen: Look, method: str, request: Request) -> None:
         chooser.choose("optim", "name", "adamw", "a transformer hardly learns by sgd")
 
 
-def _still(chooser: Chooser, name: str, size: int, request: Request) -> None:
+def _still(chooser: Chooser, name: str, size: int, method: str, request: Request) -> None:
     """Choose what an image network is chosen for images of this size."""
     if "init" in chooser.tree["encoder"]:
+        if catalogue.describe(method).needs == "stills":
+            chooser.choose("optim", "hold", 0.0, f"{method} has no heads that must settle")
+        released.spare(chooser, method)
         return
     if name.startswith(("timm:vit", "timm:deit", "timm:eva")):
         edge = image.patch(size)
