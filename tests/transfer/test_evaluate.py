@@ -191,7 +191,7 @@ def test_groups_are_not_torn_apart(tmp_path):
     lines += [f"{run.source().name(i)},{'abc'[i % 3]},g{i // 9}" for i in range(360)]
     file = tmp_path / "labels.csv"
     file.write_text("\n".join(lines))
-    material = splits.prepare(run, file, None, None, per_class=500, most_test=90, seed=0)
+    material = splits.prepare(run, file, None, None, most=100, draws=5, most_test=90, seed=0)
     groups = [{index // 9 for index in part.indices} for part in (material.train, material.test)]
     assert not groups[0] & groups[1]
     assert material.record["how"].endswith("by group")
@@ -239,3 +239,25 @@ def test_the_form_is_documented():
     root = Path(__file__).resolve().parents[2]
     page = (root / "docs" / "results-schema.md").read_text(encoding="utf-8")
     assert page == schema.document(), "python -m unlabeled.transfer.schema > docs/results-schema.md"
+
+
+def test_more_draws_and_counts_go_on_with_the_rows_that_are_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(splits, "LEAST_BASE", 30)  # so that what is read depends on what is asked
+    asked = {"counts": [1, 5], "draws": 2, "arms": ("probe", "scratch")}
+    more = asked | {"counts": [1, 5, 20], "draws": 3}
+    run, other = PlantedRun(tmp_path / "run"), PlantedRun(tmp_path / "other")
+    first = evaluate(run, None, **asked)
+    made, add = [], study.Store.add
+    monkeypatch.setattr(study.Store, "add", lambda *given: (made.append(given), add(*given)))
+    grown = evaluate(run, None, **more)
+    assert len(made) == len(grown["rows"]) - len(first["rows"]) == 10
+    whole = evaluate(other, None, **more)
+
+    def scores(results):
+        return {
+            (r["reading"], r["labels_per_class"], r["draw"]): (r["score"], r["validation"])
+            for r in results["rows"]
+        }
+
+    assert scores(grown) == scores(whole)
+    assert scores(first).items() <= scores(grown).items()

@@ -38,7 +38,7 @@ def table(path, rows, extra=""):
 def score(run, labels, test=None) -> tuple[float, splits.Material]:
     """Return the accuracy of 1-nearest-neighbour with all labels, on pixels."""
     material = splits.prepare(
-        run, labels, test, None, per_class=500, most_test=500, seed=0, transductive=True
+        run, labels, test, None, most=100, draws=5, most_test=500, seed=0, transductive=True
     )
     found = Frozen.of_encoder(material, run.encoder)
     rows = material.pool

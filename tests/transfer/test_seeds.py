@@ -11,7 +11,7 @@ from scipy import stats as scipy_stats
 
 from tests.transfer.planted import PlantedRun, Projection, basis, random_weight
 from unlabeled.errors import UsageError
-from unlabeled.transfer import readings, roster, stats
+from unlabeled.transfer import readings, roster, splits, stats
 from unlabeled.transfer.evaluate import evaluate
 from unlabeled.types import View
 
@@ -82,8 +82,28 @@ def test_runs_that_held_out_other_samples_are_refused(tmp_path: Path) -> None:
     first, second = Luck(tmp_path / "a", 0, **world), Luck(tmp_path / "b", 1, **world)
     second.held_out_indices = lambda: np.arange(600, 900)  # type: ignore[method-assign]
     second.pool_indices = lambda: np.arange(600)  # type: ignore[method-assign]
-    with pytest.raises(UsageError, match="--test FILE"):
+    with pytest.raises(UsageError, match="Only 0 labelled samples were held out by all 2 runs"):
         evaluate(first, None, beside=[second], **ASKED)
+
+
+def test_what_any_run_saw_is_left_out_of_the_test_part(tmp_path: Path) -> None:
+    world = {"count": 1200, "held_out": 500}
+    runs = [Luck(tmp_path / "a", 0, **world), Luck(tmp_path / "b", 1, **world)]
+    asked: dict[str, Any] = {"most": 5, "draws": 1, "most_test": 500, "seed": 0, "runs": runs}
+    runs[1].held_out_indices = lambda: np.arange(200, 700)  # type: ignore[method-assign]
+    runs[1].pool_indices = lambda: np.r_[:200, 700:1200]  # type: ignore[method-assign]
+    for run in runs:  # the same part for both
+        found = splits.prepare(run, None, None, None, **asked)
+        assert set(found.test.indices) == set(range(200, 500))
+        assert found.record["how"] == "samples held out of pre-training by all 2 runs"
+    file = tmp_path / "test.csv"
+    names = [runs[0].source().name(i) for i in range(150, 400)]
+    file.write_text("\n".join(["path,label", *(f"{name},{name[0]}" for name in names)]))
+    found = splits.prepare(runs[0], None, file, None, **asked)
+    assert set(found.test.indices) == set(range(200, 400))
+    assert found.record["dropped_from_test"] == 50
+    said = "of at least one of the 2 runs (50 of them not of the first)"
+    assert any(said in note for note in found.notes)
 
 
 def test_the_interval_of_runs_alone_is_that_of_student() -> None:

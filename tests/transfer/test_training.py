@@ -120,7 +120,7 @@ def test_statistics_can_be_frozen(run, inputs):
 
 
 def test_a_search_chooses_on_validation_and_is_made_once_for_each_count(run):
-    material = splits.prepare(run, None, None, None, per_class=20, most_test=90, seed=0)
+    material = splits.prepare(run, None, None, None, most=20, draws=1, most_test=90, seed=0)
     search = Search((PLAIN, LIGHT), rates=(1e-3, 3e-2), epochs=1, fewest=8, most=8)
 
     def start(rows, draw):

@@ -88,7 +88,7 @@ def test_thin_matrices_change_nothing_before_training(inputs):
 
 def test_the_way_is_chosen_on_validation_and_remembered(tmp_path):
     run = PlantedRun(tmp_path)
-    material = splits.prepare(run, None, None, None, per_class=20, most_test=90, seed=0)
+    material = splits.prepare(run, None, None, None, most=20, draws=1, most_test=90, seed=0)
 
     def start(rows, draw):
         return Classifier(Projection(random_weight(0)), 6, 3)

@@ -143,6 +143,8 @@ OURS = tuple(name for name, arm in ARMS.items() if arm.part == "ours")
 PLAIN = tuple(name for name, arm in ARMS.items() if arm.part == "plain")
 RIVALS = tuple(name for name, arm in ARMS.items() if arm.part in ("rival", "plain"))
 QUICK = tuple(name for name, arm in ARMS.items() if arm.default and arm.quick)
+TOGETHER = tuple(name for name in ARMS if name.endswith(("_apart", "_spread", "parts_joined")))
+"""Arms that read all samples together, so that what else was read changes their rows."""
 FROZEN = tuple(name for name, arm in ARMS.items() if arm.default and not arm.trains)
 
 

@@ -163,7 +163,7 @@ class AttentiveProbe:
     def __call__(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
         """Read labelled samples."""
         known, (train, test) = self.known, self.tokens
-        checked, some = train.take(known.validation), train.take(np.arange(len(known.y))[:512])
+        checked, some = train.take(known.validation), train.take(known.steady[:512])
         y = known.y[known.validation]
         found = fit(train.take(rows), known.y[rows], len(known.classes), checked, y, some)
         guesses = [found.scores(part).argmax(1) for part in (checked, test)]
@@ -193,7 +193,12 @@ class LayersProbe:
         known, (train, test) = self.known, self.features
         checked, y = train[known.validation], known.y
         found = layered.fit(
-            train[rows], y[rows], len(known.classes), checked, y[known.validation], seen=train
+            train[rows],
+            y[rows],
+            len(known.classes),
+            checked,
+            y[known.validation],
+            seen=train[known.steady],
         )
         mix = [round(float(share), 3) for share in found.mix]
         choices = {"l2": found.penalty, "layers": mix}

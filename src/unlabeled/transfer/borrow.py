@@ -62,13 +62,15 @@ def facts(run: Run, material: Material, search: Search, about: Any) -> dict[str,
         about: seed, form of rows and whatever else makes rows of one kind.
     """
     config = run.config
-    aims = [] if material.targets is None else [material.targets, material.truth]
-    train, test = material.train, material.test
+    train, test, whole = material.train, material.test, material.whole
+    assert whole is not None
+    checked = material.validation
+    # Which labels are drawn is not among it: rows tell that themselves (`Material.told`).
     labels: list[Any] = [
         getattr(train.source, "fingerprint", ""), getattr(test.source, "fingerprint", ""),
-        train.indices, material.y, material.pool, material.validation, test.indices,
-        material.y_test, *aims, material.classes, material.task,
-        material.group_train, material.group,
+        whole.y, *whole.about, material.y[checked], train.indices[checked], test.indices,
+        material.y_test, *([] if material.targets is None else [material.truth]),
+        material.classes, material.task, material.group,
     ]  # fmt: skip
     start = "" if config.encoder.init is None else _weights(Path(config.encoder.init))
     return {

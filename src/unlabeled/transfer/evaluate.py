@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from unlabeled.runs import Run
 
 RESULTS = "results.json"
-ROWS = 2
+ROWS = 3
 """Form of kept rows; those of another form are made again."""
 MOST_TEST, MOST_TEST_QUICK = 10_000, 2_000
 QUICK_MINUTES, QUICK_DRAWS = 2.0, 3
@@ -155,7 +155,7 @@ class _Asked:
     task: str | None
     transductive: bool
     book: Sketchbook
-    runs: Sequence[Run]
+    runs: tuple[Run, ...]
 
     def lay(
         self, run: Run, arms: Sequence[str] | None, weights: Sequence[public.Public] = ()
@@ -173,10 +173,9 @@ class _Asked:
         quick, seed = self.quick, self.seed
         most = max(self.counts or (label_curve.QUICK_GRID if quick else label_curve.GRID))
         material = splits.prepare(
-            run, *self.given, per_class=most * self.draws,
-            most_test=MOST_TEST_QUICK if quick else MOST_TEST,
-            seed=seed, task=self.task, transductive=self.transductive, book=self.book,
-            runs=self.runs,
+            run, *self.given, most=most, draws=self.draws,
+            most_test=MOST_TEST_QUICK if quick else MOST_TEST, seed=seed, task=self.task,
+            transductive=self.transductive, book=self.book, runs=self.runs,
         )  # fmt: skip
         found, frozen = roster.readings(run, material, quick, seed)
         chosen = roster.chosen(found, arms) | roster.of_public(weights, material)
@@ -186,7 +185,7 @@ class _Asked:
         quick = self.quick
         most = max(self.counts or (tagging.QUICK_GRID if quick else tagging.GRID))
         material = tagging.prepare(
-            run, *self.given, most=most * self.draws, seed=self.seed,
+            run, *self.given, most=most, draws=self.draws, seed=self.seed,
             most_test=tagging.MOST_TEST_QUICK if quick else tagging.MOST_TEST,
         )  # fmt: skip
         if quick:
@@ -268,7 +267,8 @@ def _facts(run: Run, material: Material, quick: bool, seed: int) -> dict[str, st
 
 def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list[int]:
     """Return the label counts that the smallest class allows, and note what is small or quick."""
-    pool = np.bincount(material.y[material.pool], minlength=len(material.classes))
+    assert material.whole is not None
+    pool = np.bincount(material.whole.y, minlength=len(material.classes))
     there = np.flatnonzero(pool)
     least = int(there[pool[there].argmin()])
     grid = label_curve.grid(int(pool[least]), counts, quick)

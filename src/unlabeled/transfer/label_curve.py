@@ -29,6 +29,7 @@ class Row:
         validation: score on the validation part, by which choices are made.
         choices: hyper-parameters chosen without the test part.
         seconds: what it took.
+        labelled: hash of the samples that it depends on; see `Material.told`.
     """
 
     reading: str
@@ -40,6 +41,7 @@ class Row:
     validation: float
     choices: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    labelled: str = ""
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -65,7 +67,12 @@ def grid(smallest: int, wanted: Sequence[int] | None = None, quick: bool = False
 
 
 def draw(
-    y: NDArray[np.int64], rows: NDArray[np.int64], count: int, number: int, seed: int
+    y: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    count: int,
+    number: int,
+    seed: int,
+    there: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
     """Draw `count` samples of each class; a larger count of one draw holds the smaller.
 
@@ -75,6 +82,7 @@ def draw(
         count: labels per class.
         number: of the draw.
         seed: of the study.
+        there: (N,) which samples could be read; others are passed over. None: all.
 
     Returns:
         Positions in `y`, ordered by class.
@@ -83,8 +91,44 @@ def draw(
     for label in np.unique(y[rows]):
         of_class = rows[y[rows] == label]
         order = rng.generator(rng.mix(seed, number, int(label))).permutation(of_class)
-        parts.append(order[:count])
+        parts.append((order if there is None else order[there[order]])[:count])
     return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All samples that labels may be drawn from, whether they were read or not.
+
+    A draw is of all of them, so that it is the same whatever else is drawn.
+
+    Args:
+        y: (L,) their classes.
+        row: (L,) where they stand among those that were read; -1: not read.
+        about: what tells them from others, for a hash.
+    """
+
+    y: NDArray[np.int64]
+    row: NDArray[np.int64]
+    about: tuple[Any, ...] = ()
+
+    def places(self, count: int, number: int, seed: int) -> NDArray[np.int64]:
+        """Return which of them a draw holds."""
+        return draw(self.y, np.arange(len(self.y)), count, number, seed, self.row >= 0)
+
+
+def drawn(y: NDArray[np.int64], most: int, draws: int, seed: int) -> NDArray[np.int64]:
+    """Return which samples the draws of a study hold, ascending, with some to pass over.
+
+    Args:
+        y: (N,) classes of all samples that may be drawn.
+        most: largest number of labels per class.
+        draws: how many.
+        seed: of the study.
+    """
+    rows = np.arange(len(y))
+    wanted = most + most // 20 + 1  # a few cannot be read
+    parts = [draw(y, rows, wanted, number, seed) for number in range(draws)]
+    return np.unique(np.concatenate(parts))
 
 
 def hold_out(

@@ -119,7 +119,7 @@ def seen(
 
 def unseen(
     tested: Part,
-    mask: NDArray[np.bool_],
+    masks: NDArray[np.bool_],
     transductive: bool,
     notes: list[str],
     fallback: bool = False,
@@ -128,7 +128,8 @@ def unseen(
 
     Args:
         tested: the test part.
-        mask: which of it, or its like, was pre-trained on.
+        masks: (S, M) which of it, or its like, each of S runs was pre-trained on; what any of
+            them saw counts.
         transductive: whether they stay.
         notes: gets a sentence on what was found.
         fallback: whether the test part was cut from samples that were pre-trained on, because
@@ -137,7 +138,8 @@ def unseen(
     Raises:
         UsageError: too few are left.
     """
-    count, total = int(mask.sum()), len(tested)
+    mask = masks.any(axis=0)
+    count, total, pools = int(mask.sum()), len(tested), _pools(masks)
     if not count:
         return tested, {"transductive": False, "seen_in_pretraining": 0, "dropped_from_test": 0}
     if fallback and not transductive:
@@ -158,15 +160,24 @@ def unseen(
         }  # fmt: skip
     if total - count < FEWEST:
         raise UsageError(
-            f"{count:,} of {total:,} test samples, or near-duplicates of them, were in the "
-            f"pre-training pool, and {total - count} are left. Give other samples with --test, "
+            f"{count:,} of {total:,} test samples, or near-duplicates of them, were in {pools}, "
+            f"and {total - count} are left. Give other samples with --test FILE, "
             "pre-train again without them (data.exclude=FILE), or say --transductive, which the "
             "report then says too."
         )
     notes.append(
-        f"{count:,} of {total:,} test samples, or near-duplicates of them, were in the "
-        "pre-training pool and were left out of the test part (--transductive keeps them)."
+        f"{count:,} of {total:,} test samples, or near-duplicates of them, were in "
+        f"{pools} and were left out of the test part (--transductive keeps them)."
     )
     return tested.take(~mask), {
         "transductive": False, "seen_in_pretraining": 0, "dropped_from_test": count,
     }  # fmt: skip
+
+
+def _pools(masks: NDArray[np.bool_]) -> str:
+    """Say whose pool it is that test samples were in, (S, M) of S runs."""
+    if len(masks) == 1:
+        return "the pre-training pool"
+    more = int((masks.any(axis=0) & ~masks[0]).sum())
+    others = f" ({more:,} of them not of the first)" if more else ""
+    return f"the pre-training pool of at least one of the {len(masks)} runs{others}"

@@ -53,7 +53,8 @@ def of_study(
         "seed": study.seed,
         "quick": quick,
         "rows": [
-            asdict(row) | {"run": "" if part is parts[0] else name}
+            {key: value for key, value in asdict(row).items() if key != "labelled"}
+            | {"run": "" if part is parts[0] else name}
             for name, part in zip(names, parts, strict=True)
             for row in part.rows.values()
         ],

@@ -35,6 +35,11 @@ class Known(Protocol):
     classes: list[str]
     targets: NDArray[np.float32] | None
 
+    @property
+    def steady(self) -> NDArray[np.int64]:
+        """Return the labelled samples by which features are scaled."""
+        ...
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -95,8 +100,8 @@ class Frozen:
 
     @cached_property
     def scaler(self) -> probe.Scaler:
-        """Return the scaling, from all labelled samples without their labels."""
-        return probe.Scaler.fit(self.features.train, each=self.features.whiten)
+        """Return the scaling, from labelled samples without their labels."""
+        return probe.Scaler.fit(self.features.train[self.known.steady], each=self.features.whiten)
 
     @cached_property
     def scaled(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -65,7 +65,7 @@ def _differing(name: str, mine: Any, theirs: Any) -> str:
 
 
 def same_samples(first: Material, other: Material, folder: Path) -> None:
-    """Refuse a run under which the labelled samples would be divided differently.
+    """Refuse a run that cannot read the samples that the first reads.
 
     Raises:
         UsageError: with what to do.
@@ -76,8 +76,8 @@ def same_samples(first: Material, other: Material, folder: Path) -> None:
     ) and np.array_equal(first.test.indices, other.test.indices)
     if not equal:
         raise UsageError(
-            f"{folder} held out other samples, since its seed divides the data too, so there is no "
-            "test part that no run has seen. Give one with --test FILE."
+            f"{folder} does not read the same labelled samples as the first run. Have the data "
+            "changed between the calls? Repeat the call when they are at rest."
         )
 
 

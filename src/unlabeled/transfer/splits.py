@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,9 @@ from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
 from unlabeled.modalities.base import Modality
 from unlabeled.transfer import leaks
+from unlabeled.transfer.arms import TOGETHER
 from unlabeled.transfer.features import Inputs
-from unlabeled.transfer.label_curve import hold_out
+from unlabeled.transfer.label_curve import Whole, draw, drawn, hold_out
 from unlabeled.transfer.trained_on import (
     document_length,
     held_out_indices,
@@ -41,8 +43,9 @@ _WORDS = {
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.2
 MOST_VALIDATION = 1000
-MOST_SPARE = {"audio": 2000}
-"""Samples beside those that labels are drawn from, for readings that use unlabelled ones."""
+LEAST_BASE, BASE = 1000, {"audio": 2000}
+"""Samples that are read whatever is drawn: features are scaled by them, and recordings are read
+beside them, so that further draws or label counts change no row that is there."""
 
 QUARTER = "a random quarter of each class"
 HELD_OUT = "samples held out of pre-training"
@@ -92,6 +95,8 @@ class Material:
         targets_test: the same of the test part.
         task: ``single``, ``multi`` or ``regression``.
         group_train: (N,) groups of the samples of `train`, if known.
+        whole: what labels are drawn from, of which `pool` was read; None: `pool` itself.
+        base: (S,) rows of `train` that are there whatever is drawn; None: all.
     """
 
     train: Inputs
@@ -108,6 +113,8 @@ class Material:
     targets_test: NDArray[np.float32] | None = None
     task: str = "single"
     group_train: NDArray[np.str_] | None = None
+    whole: Whole | None = None
+    base: NDArray[np.int64] | None = None
 
     @property
     def truth(self) -> NDArray[Any]:
@@ -122,8 +129,30 @@ class Material:
     @property
     def class_sizes(self) -> list[int]:
         """Return how many samples of each class labels are drawn from, of those with any."""
-        found = np.bincount(self.y[self.pool])
+        y = self.y[self.pool] if self.whole is None else self.whole.y
+        found = np.bincount(y)
         return [int(size) for size in found[found > 0]]
+
+    @property
+    def steady(self) -> NDArray[np.int64]:
+        """Return rows of `train` by which features are scaled, without their labels."""
+        return np.arange(len(self.y)) if self.base is None else self.base
+
+    def drawn(self, count: int, number: int, seed: int) -> NDArray[np.int64]:
+        """Return the rows of `train` that a draw holds."""
+        if self.whole is None:
+            return draw(self.y, self.pool, count, number, seed)
+        return self.whole.row[self.whole.places(count, number, seed)]
+
+    def told(self, reading: str, count: int, number: int, seed: int) -> str:
+        """Return a hash of the samples by which a row of a study differs from others."""
+        digest = hashlib.sha256()
+        if self.whole is not None:
+            parts = [self.whole.places(count, number, seed)]
+            parts += [self.whole.row >= 0] if reading in TOGETHER else []
+            for part in parts:
+                digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:16]
 
 
 def prepare(
@@ -132,7 +161,8 @@ def prepare(
     test: str | Path | None,
     label_column: str | None,
     *,
-    per_class: int,
+    most: int,
+    draws: int,
     most_test: int,
     seed: int,
     task: str | None = None,
@@ -147,38 +177,36 @@ def prepare(
         labels: as for `data.labels.read_labelled`.
         test: the same for the test part; None splits `labels`.
         label_column: name of the label column, where it cannot be guessed.
-        per_class: largest number of training samples of a class that are read.
+        most: largest number of labels per class that is drawn.
+        draws: draws of each number.
         most_test: largest number of test samples.
         seed: of the split.
         task: one of `label_forms.FORMS`; None finds it from the labels.
         transductive: whether test samples may be among those pre-trained on.
         book: what samples look like; None opens what the run keeps of it.
-        runs: all runs that are judged as one, this one among them; what any of them saw counts
-            as seen. None given is this run alone.
+        runs: all runs that are judged together, this one among them; they get one split, by the
+            first, and what any of them saw is left out of the test part. Empty: `run` alone.
 
     Raises:
         UsageError: with the sentence to print.
     """
     notes: list[str] = []
-    book = book or Sketchbook(run.folder / LOOKS)
-    rest, tested, how = _parts(run, labels, test, label_column, seed, notes, task, book)
-    mask = np.zeros(len(tested), bool)
-    cut = how == HELD_OUT or how.startswith(QUARTER)  # other seeds cut other parts, and are told
-    for one in (run,) if cut else runs or (run,):
-        mask |= leaks.seen(one, tested, pool_indices(one), held_out_indices(one), book)
-    tested, record = leaks.unseen(tested, mask, transductive, notes, _forced(run, tested, how))
+    book, runs = book or Sketchbook(run.folder / LOOKS), runs or (run,)
+    rest, tested, how = _parts(runs, labels, test, label_column, seed, notes, task, book)
+    masks = [leaks.seen(r, tested, pool_indices(r), held_out_indices(r), book) for r in runs]
+    forced = _forced(runs[0], tested, how)
+    tested, record = leaks.unseen(tested, np.stack(masks), transductive, notes, forced)
     rest, dropped = leaks.apart(leaks.groups_of(rest, tested, notes), tested, notes)
     rest, copies = leaks.together(rest)
     record |= {"near_duplicates": copies, "near_test": dropped}
     rest, tested = _same_classes(rest, tested, notes)
     mask = validation(rest, seed)
     labelled, checked = rest.take(~mask), rest.take(mask)
-    drawn = _cap(labelled.labels.y, per_class, seed)
-    spare = np.setdiff1d(np.arange(len(labelled)), drawn)[: MOST_SPARE.get(run.config.data.kind, 0)]
-    parts = labelled.take(drawn), checked, labelled.take(spare)
     if len(tested) > most_test:
         tested = tested.take(hold_out(tested.labels.y, 1.0, most_test, seed + 2))
-    return _read(run, parts, tested, {"how": how} | record, notes)
+    base = _base(len(labelled), BASE.get(run.config.data.kind, LEAST_BASE), seed)
+    read = np.union1d(drawn(labelled.labels.y, most, draws, seed), base)
+    return _read(run, (labelled, checked), tested, (read, base), {"how": how} | record, notes)
 
 
 def _forced(run: Run, tested: Part, how: str) -> bool:
@@ -188,7 +216,7 @@ def _forced(run: Run, tested: Part, how: str) -> bool:
 
 
 def _parts(
-    run: Run,
+    runs: Sequence[Run],
     labels: str | Path | None,
     test: str | Path | None,
     label_column: str | None,
@@ -198,7 +226,7 @@ def _parts(
     book: Sketchbook,
 ) -> tuple[Part, Part, str]:
     """Return what is trained and validated on, what is tested on, and how it was decided."""
-    data = run.config.data
+    run, data = runs[0], runs[0].config.data
     column = data.column
     found = Part(
         *read_labelled(
@@ -234,12 +262,12 @@ def _parts(
         mask = np.char.lower(found.labels.split) == "test"
         if mask.any() and not mask.all():
             return found.take(~mask), found.take(mask), "column split of the labels"
-    return _cut(run, found, seed)
+    return _cut(runs, found, seed)
 
 
-def _cut(run: Run, found: Part, seed: int) -> tuple[Part, Part, str]:
+def _cut(runs: Sequence[Run], found: Part, seed: int) -> tuple[Part, Part, str]:
     """Set a test part aside: what pre-training never saw where that is enough, else a quarter."""
-    y = found.labels.y
+    run, y = runs[0], found.labels.y
     enough = max(200, 10 * len(found.labels.classes))
     if found.source.fingerprint == run.source().fingerprint:
         mask = _held(run, found.labels.indices)
@@ -247,7 +275,16 @@ def _cut(run: Run, found: Part, seed: int) -> tuple[Part, Part, str]:
         whole = group is None or not np.isin(group[mask], group[~mask]).any()
         whole = whole and len(np.unique(y[~mask])) == len(np.unique(y))
         if mask.sum() >= enough and whole:
-            return found.take(~mask), found.take(mask), HELD_OUT
+            for other in runs[1:]:
+                mask = mask & _held(other, found.labels.indices)
+            if mask.sum() < enough:
+                raise UsageError(
+                    f"Only {int(mask.sum())} labelled samples were held out by all "
+                    f"{len(runs)} runs, since their seeds divide the data too; a test part takes "
+                    f"{enough}. Give one with --test FILE."
+                )
+            by = "" if len(runs) == 1 else f" by all {len(runs)} runs"
+            return found.take(~mask), found.take(mask), f"samples held out of pre-training{by}"
     by = "" if found.labels.group is None else " by group"
     found, _ = leaks.together(found)
     mask = hold_out(y, TEST_SHARE, len(y), seed + 1, found.labels.group)
@@ -294,25 +331,35 @@ def validation(rest: Part, seed: int) -> NDArray[np.bool_]:
     return hold_out(y, VALIDATION_SHARE, MOST_VALIDATION, seed + 3, rest.labels.group)
 
 
-def _cap(y: NDArray[np.int64], per_class: int, seed: int) -> NDArray[np.int64]:
-    kept = []
-    for label in np.unique(y):
-        rows = np.flatnonzero(y == label)
-        if len(rows) > per_class:
-            rows = rng.generator(rng.mix(seed, 7, int(label))).permutation(rows)[:per_class]
-        kept.append(rows)
-    return np.sort(np.concatenate(kept))
+def _base(count: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Return which labelled samples are read whatever is drawn, without a look at labels."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(rng.generator(rng.mix(seed, 7, count)).permutation(count)[:most])
 
 
 def _read(
     run: Run,
-    parts: tuple[Part, Part, Part],
+    known: tuple[Part, Part],
     tested: Part,
+    chosen: tuple[NDArray[np.int64], NDArray[np.int64]],
     record: dict[str, Any],
     notes: list[str],
 ) -> Material:
-    """Read what labels are drawn from, what is validated on, what is spare, and the test part."""
+    """Read what is drawn, what is validated on, and the test part.
+
+    Args:
+        run: whose modality reads.
+        known: what labels are drawn from, and what is validated on.
+        tested: the test part.
+        chosen: of the first of `known`, those that are read, and those of them that are read
+            whatever is drawn.
+        record: how the split was made.
+        notes: get what should be known.
+    """
     modality, length = run.modality(), document_length(run)
+    (read, base), labelled = chosen, known[0].labels
+    parts = known[0].take(read), known[1]
     every = np.concatenate([part.labels.indices for part in parts])
     train = Inputs(parts[0].source, every, modality, length)
     test = Inputs(tested.source, tested.labels.indices, modality, length)
@@ -320,10 +367,13 @@ def _read(
     kept_test = np.flatnonzero(np.isin(tested.labels.indices, test.indices))
     _tell(train, test, modality, notes)
     y = np.concatenate([part.labels.y for part in parts])[kept]
-    role = np.repeat(np.arange(3), [len(part) for part in parts])[kept]
-    group = tested.labels.group
+    role = np.repeat(np.arange(2), [len(part) for part in parts])[kept]
+    group, pool = tested.labels.group, np.flatnonzero(role == 0)
+    row = np.full(len(labelled.y), -1)
+    row[read[kept[pool]]] = pool
+    steady = np.concatenate([row[base][row[base] >= 0], np.flatnonzero(role == 1)])
     record |= {
-        "train": int((role == 0).sum()),
+        "train": len(labelled.y) - (len(read) - len(pool)),
         "validation": int((role == 1).sum()),
         "test": len(kept_test),
     }
@@ -335,7 +385,7 @@ def _read(
     return Material(
         train,
         y,
-        np.flatnonzero(role == 0),
+        pool,
         np.flatnonzero(role == 1),
         test,
         tested.labels.y[kept_test],
@@ -347,6 +397,8 @@ def _read(
         _joined([tested.labels.targets], kept_test),
         parts[0].labels.task,
         _joined([part.labels.group for part in parts], kept),
+        Whole(labelled.y, row, (labelled.indices, labelled.targets, labelled.group, base)),
+        steady,
     )
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.journal import read_lines, write_atomic
-from unlabeled.transfer import label_curve, targets
+from unlabeled.transfer import targets
 from unlabeled.transfer.arms import OURS
 from unlabeled.transfer.label_curve import Row
 from unlabeled.transfer.metrics import accuracy, macro_f1
@@ -77,6 +77,10 @@ class Store:
             os.fsync(file.fileno())
         self.rows[row.key], self.guesses[row.key] = row, guess
 
+    def forget(self, key: tuple[str, int, int]) -> None:
+        """Leave a row out; it stays on disk until one of its place is added."""
+        del self.rows[key], self.guesses[key]
+
 
 def _move(here: Path, there: Path) -> None:
     """Move the rows of a study and their guesses, where there are any."""
@@ -127,6 +131,7 @@ class Study:
         """
         started = time.monotonic()
         frozen = [n for n, r in self.readings.items() if not isinstance(r, Trained)]
+        self._verify()
         self._recall()
         self.teller.begin(self)
         self._read(frozen, self._places()[: len(self.counts)])
@@ -196,13 +201,25 @@ class Study:
 
     def _recall(self) -> None:
         """Hand earlier choices back to the networks that are trained."""
-        for (name, count, draw), row in self.store.rows.items():
-            reading = self.readings.get(name)
-            if isinstance(reading, Trained) and count in self.counts:
-                reading.recall(count, len(self._labelled(count, draw)), row.choices)
+        for name, reading in self.readings.items():
+            for count, draw in self._places():
+                row = self.store.rows.get((name, count, draw))
+                if row is not None and isinstance(reading, Trained):
+                    reading.recall(count, self.num_labels(count, draw), row.choices)
+
+    def _verify(self) -> None:
+        """Leave out kept rows whose samples are no longer those of their draw."""
+        for name in self.readings:
+            for place in self._places():
+                row = self.store.rows.get((name, *place))
+                if row is not None and row.labelled != self._told(name, *place):
+                    self.store.forget(row.key)
 
     def _labelled(self, count: int, draw: int) -> NDArray[np.int64]:
-        return label_curve.draw(self.material.y, self.material.pool, count, draw, self.seed)
+        return self.material.drawn(count, draw, self.seed)
+
+    def _told(self, name: str, count: int, draw: int) -> str:
+        return self.material.told(name, count, draw, self.seed)
 
     def _row(self, name: str, count: int, draw: int) -> None:
         if (name, count, draw) in self.store.rows:
@@ -210,6 +227,7 @@ class Study:
         before = time.monotonic()
         found = self.readings[name](self._labelled(count, draw), count, draw)
         row = self._score(name, count, draw, found, time.monotonic() - before)
+        row = replace(row, labelled=self._told(name, count, draw))
         self.store.add(row, found.test)
         self.teller.row(self, row)
 

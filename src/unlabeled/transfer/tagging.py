@@ -79,8 +79,9 @@ def asked(labels: str | Path | None, data: str, kind: str, task: str | None) -> 
 
 def grid(material: TagMaterial, counts: Any, quick: bool) -> list[int]:
     """Return how many labelled sentences are drawn."""
+    assert material.whole is not None
     wanted = counts or (QUICK_GRID if quick else GRID)
-    return label_curve.grid(len(material.pool), wanted, quick)
+    return label_curve.grid(len(material.whole.y), wanted, quick)
 
 
 def prepare(
@@ -90,6 +91,7 @@ def prepare(
     label_column: str | None,
     *,
     most: int,
+    draws: int,
     most_test: int,
     seed: int,
 ) -> TagMaterial:
@@ -100,7 +102,8 @@ def prepare(
         labels: a file or folder of tagged words; None: the run's data.
         test: the same for the test part; None sets a quarter aside.
         label_column: name or number of the column of tags, where it cannot be guessed.
-        most: largest number of sentences that labels are drawn from.
+        most: largest number of labelled sentences that is drawn.
+        draws: draws of each number.
         most_test: largest number of test sentences.
         seed: of the split.
 
@@ -118,24 +121,28 @@ def prepare(
             f"{len(rest)} tagged sentences are left to learn from; at least {_FEWEST} are needed."
         )
     mask = _checked(rest, seed)
-    pool = _some(np.flatnonzero(~mask), most, seed)
+    labelled = rest.take(np.flatnonzero(~mask))
+    none = np.zeros(len(labelled), dtype=np.int64)
+    pool = label_curve.drawn(none, most, draws, seed)
     checked = _some(np.flatnonzero(mask), MOST_VALIDATION, seed)
     tested = tested.take(_some(np.arange(len(tested)), most_test, seed))
-    train = rest.take(np.concatenate([pool, checked]))
+    train = rest.take(np.concatenate([np.flatnonzero(~mask)[pool], checked]))
     seen = _seen(run, tested, seed)
-    _tell(found, train, len(pool), tested, seen, notes)
+    _tell(found, labelled, len(checked), tested, seen, notes)
     length, modality = document_length(run), run.modality()
     words, words_test = WordInputs(train, modality, length), WordInputs(tested, modality, length)
     group = None if tested.group is None else np.repeat(tested.group, np.diff(tested.starts))
     record = {
-        "how": how, "seen_in_pretraining": seen, "train": len(pool), "validation": len(checked),
-        "test": len(tested),
+        "how": how, "seen_in_pretraining": seen, "train": len(labelled),
+        "validation": len(checked), "test": len(tested),
     }  # fmt: skip
+    row = np.full(len(labelled), -1)
+    row[pool] = np.arange(len(pool))
     return TagMaterial(
         words, np.zeros(len(train), dtype=np.int64), np.arange(len(pool)),
         np.arange(len(pool), len(train)), words_test, tested.tags,
         group if group is not None else _sentence_of(tested), train.classes, record, notes,
-        task=TASK,
+        task=TASK, whole=label_curve.Whole(none, row, (labelled.words, labelled.tags)),
     )  # fmt: skip
 
 
@@ -222,7 +229,7 @@ def _squeezed(text: str) -> str:
 
 
 def _tell(
-    found: Tagged, train: Tagged, drawn: int, tested: Tagged, seen: int, notes: list[str]
+    found: Tagged, labelled: Tagged, checked: int, tested: Tagged, seen: int, notes: list[str]
 ) -> None:
     """Write down what a sceptic should know."""
     notes.append(
@@ -237,8 +244,8 @@ def _tell(
             "No column of documents was found, so sentences of one text may lie on both sides of "
             "the split; add a column document to keep them together."
         )
-    known = set(train.tags[: train.starts[drawn]].tolist())
-    strange = sorted({train.classes[tag] for tag in set(tested.tags.tolist()) - known})
+    known = set(labelled.tags.tolist())
+    strange = sorted({labelled.classes[tag] for tag in set(tested.tags.tolist()) - known})
     if strange:
         notes.append(
             f"Tags that occur in the test part only, which counts against every reading: "
@@ -251,6 +258,6 @@ def _tell(
         )
     notes.append(
         f"Choices (penalty, rate and length of training; which of our readings is judged) were "
-        f"made on {len(train) - drawn:,} further labelled sentences, the same for all readings; "
+        f"made on {checked:,} further labelled sentences, the same for all readings; "
         "these are not counted as labels."
     )
