@@ -98,7 +98,7 @@ def test_test_samples_like_the_pool_are_dropped_or_said(tmp_path):
     run, rows = copied_run(tmp_path / "r")
     run.pool_indices = lambda: np.arange(100)  # copies of which are 180 to 280
     labels, test = table(tmp_path / "a.csv", rows[:100]), table(tmp_path / "b.csv", rows[200:360])
-    options = {"per_class": 500, "most_test": 500, "seed": 0}
+    options = {"most": 100, "draws": 5, "most_test": 500, "seed": 0}
     strict = splits.prepare(run, labels, test, None, **options)
     assert strict.record["dropped_from_test"] == 80
     assert strict.record["seen_in_pretraining"] == 0

@@ -6,10 +6,12 @@ import base64
 import contextlib
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from unlabeled.errors import WriteError
 from unlabeled.report.wording import number
@@ -17,19 +19,35 @@ from unlabeled.report.wording import number
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def template(name: str) -> str:
-    """Return a style sheet or script as it stands."""
+def filled(name: str, styles: Sequence[str], script: str | None = None, **context: Any) -> str:
+    """Fill the template of a page; its styles and script are allowed by their hash alone.
+
+    Args:
+        name: of the template.
+        styles: names of style sheets, joined in this order.
+        script: name of the script; None: no script can run.
+        context: what the template asks for; all is escaped but `markupsafe.Markup`.
+    """
+    style, run = "".join(map(_template, styles)), _template(script) if script else ""
+    allowed = [
+        "default-src 'none'", "img-src data:", "media-src data:", f"style-src '{_hash(style)}'",
+        *([f"script-src '{_hash(run)}'"] if run else []), "base-uri 'none'", "form-action 'none'",
+    ]  # fmt: skip
+    return _render(
+        name, style=Markup(style), script=Markup(run), policy=Markup("; ".join(allowed)), **context
+    )
+
+
+def _template(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def hash_of(text: str) -> str:
-    """Return what a content policy allows a style sheet or script by."""
+def _hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
-def render(name: str, **context: Any) -> str:
-    """Fill a template; everything is escaped but `markupsafe.Markup`."""
+def _render(name: str, **context: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

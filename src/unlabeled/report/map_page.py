@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from unlabeled.report.atlas import Atlas, sheets
-from unlabeled.report.html import hash_of, render, template, write
+from unlabeled.report.html import filled, write
 
 _ACROSS, _EDGE = 32, 32
 _MOST_COLOURS = 12
@@ -32,10 +32,11 @@ def page(atlas: Atlas, title: str, out: Path, labels: Sequence[str | None] | Non
     Raises:
         WriteError: the page cannot be written.
     """
-    style, script = template("page.css") + template("map.css"), template("map.js")
     classes = _classes(labels)
-    content = render(
+    content = filled(
         "map.html",
+        ["page.css", "map.css"],
+        "map.js",
         title=title,
         count=len(atlas.names),
         unread=len(atlas.bad),
@@ -43,10 +44,6 @@ def page(atlas: Atlas, title: str, out: Path, labels: Sequence[str | None] | Non
         others=len(atlas.names) - sum(number for _, number in classes),
         data=Markup(_data(atlas, labels)),
         sheets=[base64.b64encode(s).decode() for s in sheets(atlas.pictures, _EDGE, _ACROSS)],
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=hash_of(style),
-        script_hash=hash_of(script),
     )
     return write(out, content)
 

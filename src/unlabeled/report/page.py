@@ -11,12 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from unlabeled.errors import UnlabeledError
 from unlabeled.report import comparison, curves, evidence, pieces, sections
 from unlabeled.report.folder import Folder, read_all
-from unlabeled.report.html import hash_of, render, template, write
+from unlabeled.report.html import filled, write
 from unlabeled.report.wording import number, plain
 
 _RUN_SECTIONS = {
@@ -120,14 +118,11 @@ def _draw_missing(folder: Folder) -> dict[str, str]:
 
 
 def _render(name: str, context: Mapping[str, Any]) -> str:
-    style, script = template("page.css"), template("page.js")
     names: Mapping[str, str] = context["names"]
-    return render(
+    return filled(
         name,
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=hash_of(style),
-        script_hash=hash_of(script),
+        ["page.css"],
+        "page.js",
         version=_version(),
         contents=list(names.items()),
         index={key: i for i, key in enumerate(names, 1)},

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from unlabeled.errors import DataError
 from unlabeled.report.atlas import thumbnails
-from unlabeled.report.html import hash_of, render, template, write
+from unlabeled.report.html import filled, write
 from unlabeled.report.pictures import short
 from unlabeled.transfer.features import Readable, Reader, parts_of
 
@@ -103,13 +102,5 @@ def page(title: str, lead: str, sections: Sequence[Section], out: Path) -> Path:
     Raises:
         WriteError: the page cannot be written.
     """
-    style = template("page.css") + template("samples.css")
-    content = render(
-        "samples.html",
-        title=title,
-        lead=lead,
-        sections=sections,
-        style=Markup(style),
-        style_hash=hash_of(style),
-    )
-    return write(out, content)
+    styles = ["page.css", "samples.css"]
+    return write(out, filled("samples.html", styles, title=title, lead=lead, sections=sections))

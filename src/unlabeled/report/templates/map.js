@@ -6,17 +6,53 @@
   const pen = canvas.getContext("2d"), count = data.names.length;
   const sheets = [...document.querySelectorAll(".sheet-image")];
   const each = data.across * data.across;
-  const classOf = data.names.map((_, i) => (data.labels ? data.classes.indexOf(data.labels[i]) : -1));
+  const classes = new Map(data.classes.map((name, k) => [name, k]));
+  const classOf = Int16Array.from(data.names, (_, i) => (data.labels ? classes.get(data.labels[i]) ?? -1 : -1));
+  const xs = Float64Array.from(data.x), ys = Float64Array.from(data.y, (y) => 1 - y);
+  const seen = new Uint8Array(count).fill(1), inside = new Int32Array(count);
   const hidden = new Set();
   let scale = 1, left = 0, top = 0, width = 0, height = 0, shown = -1, hits = null, waiting = false;
 
+  const theme = matchMedia("(prefers-color-scheme: dark)");
   const colour = (k) => {
-    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const dark = theme.matches;
     if (k < 0) return data.classes.length ? (dark ? "#6b6a66" : "#b5b1a8") : dark ? "#5ec4b2" : "#0f6b60";
     return `hsl(${(k * 137.5 + 170) % 360} ${k % 2 ? 55 : 70}% ${dark ? 62 - (k % 3) * 6 : 38 + (k % 3) * 8}%)`;
   };
-  const visible = (i) => !hidden.has(classOf[i]) && (hits === null || hits.has(i));
-  const place = (i) => [left + data.x[i] * scale, top + (1 - data.y[i]) * scale];
+  const choose = () => {
+    for (let i = 0; i < count; i++) seen[i] = !hidden.has(classOf[i]) && (hits === null || hits.has(i));
+    redraw();
+  };
+  const place = (i) => [left + xs[i] * scale, top + ys[i] * scale];
+  // Thousands of arcs a frame are too slow: dots are put down pixel by pixel.
+  let sheet = null;
+  const inkOf = (k) => {
+    pen.fillStyle = colour(k);
+    const rgb = parseInt(pen.fillStyle.slice(1), 16);
+    return (rgb >> 16) | (rgb & 0xff00) | ((rgb & 0xff) << 16);
+  };
+  const dots = (drawn, radius, ratio) => {
+    const wide = canvas.width, high = canvas.height, edge = radius * ratio, reach = Math.ceil(edge);
+    if (!sheet || sheet.width !== wide || sheet.height !== high) sheet = pen.createImageData(wide, high);
+    const words = new Uint32Array(sheet.data.buffer), mask = [];
+    for (let dy = -reach; dy <= reach; dy++)
+      for (let dx = -reach; dx <= reach; dx++) {
+        const cover = Math.min(1, edge + 0.5 - Math.hypot(dx, dy));
+        if (cover > 0) mask.push([dx, dy, Math.round(255 * cover)]);
+      }
+    const inks = Int32Array.from({ length: data.classes.length + 1 }, (_, k) => inkOf(k - 1));
+    words.fill(0);
+    for (let place = 0; place < drawn; place++) {
+      const i = inside[place], ink = inks[classOf[i] + 1];
+      const x = Math.round((left + xs[i] * scale) * ratio), y = Math.round((top + ys[i] * scale) * ratio);
+      for (const [dx, dy, cover] of mask) {
+        const px = x + dx, py = y + dy, at = py * wide + px;
+        if (px >= 0 && py >= 0 && px < wide && py < high && cover >= words[at] >>> 24)
+          words[at] = (cover << 24) | ink;
+      }
+    }
+    pen.putImageData(sheet, 0, 0);
+  };
   const picture = (target, i, x, y, size) => {
     const sheet = sheets[Math.floor(i / each)], at = i % each;
     if (!sheet.complete) return;
@@ -28,28 +64,22 @@
     const ratio = devicePixelRatio || 1;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
-    const inside = [];
+    let drawn = 0;
     for (let i = 0; i < count; i++) {
-      const [x, y] = place(i);
-      if (x > -40 && y > -40 && x < width + 40 && y < height + 40 && visible(i)) inside.push(i);
+      const x = left + xs[i] * scale, y = top + ys[i] * scale;
+      if (seen[i] && x > -40 && y > -40 && x < width + 40 && y < height + 40) inside[drawn++] = i;
     }
-    const room = Math.sqrt((width * height) / Math.max(inside.length, 1));
+    const room = Math.sqrt((width * height) / Math.max(drawn, 1));
     const size = Math.min(room * 0.9, 64), pictures = data.pictures && size >= 14;
-    for (const i of inside) {
-      const [x, y] = place(i);
-      if (pictures) {
-        picture(pen, i, x - size / 2, y - size / 2, size);
-        if (classOf[i] >= 0) {
-          pen.strokeStyle = colour(classOf[i]);
-          pen.lineWidth = 2;
-          pen.strokeRect(x - size / 2, y - size / 2, size, size);
-        }
-      } else {
-        pen.fillStyle = colour(classOf[i]);
-        pen.beginPath();
-        pen.arc(x, y, Math.max(1.5, Math.min(5, room / 5)), 0, 7);
-        pen.fill();
-      }
+    const radius = Math.max(1.5, Math.min(5, room / 5));
+    if (!pictures) dots(drawn, radius, ratio);
+    for (let place = 0; pictures && place < drawn; place++) {
+      const i = inside[place], x = left + xs[i] * scale - size / 2, y = top + ys[i] * scale - size / 2;
+      picture(pen, i, x, y, size);
+      if (classOf[i] < 0) continue;
+      pen.strokeStyle = colour(classOf[i]);
+      pen.lineWidth = 2;
+      pen.strokeRect(x, y, size, size);
     }
     if (shown >= 0) {
       const [x, y] = place(shown);
@@ -64,8 +94,8 @@
   const nearestTo = (px, py, reach) => {
     let best = -1, least = reach * reach;
     for (let i = 0; i < count; i++) {
-      const [x, y] = place(i), far = (x - px) ** 2 + (y - py) ** 2;
-      if (far < least && visible(i)) { least = far; best = i; }
+      const x = left + xs[i] * scale - px, y = top + ys[i] * scale - py, far = x * x + y * y;
+      if (far < least && seen[i]) { least = far; best = i; }
     }
     return best;
   };
@@ -173,16 +203,16 @@
     for (let i = 0; word && i < count; i++)
       if (data.names[i].toLowerCase().includes(word) || (data.texts[i] || "").toLowerCase().includes(word)) hits.add(i);
     said.textContent = hits ? `${hits.size} found` : "";
+    choose();
     if (hits && hits.size === 1) centre([...hits][0]);
-    redraw();
   });
   for (const box of document.querySelectorAll("#legend input")) {
     const k = Number(box.dataset.class);
     box.nextElementSibling.style.background = colour(k);
-    box.addEventListener("change", () => { hidden[box.checked ? "delete" : "add"](k); redraw(); });
+    box.addEventListener("change", () => { hidden[box.checked ? "delete" : "add"](k); choose(); });
   }
   addEventListener("resize", fit);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  theme.addEventListener("change", redraw);
   fit();
   for (const sheet of sheets) sheet.addEventListener("load", redraw);
 })();
