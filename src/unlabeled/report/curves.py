@@ -10,23 +10,9 @@ from typing import Any
 from unlabeled.report.chart import Chart, Line, Point, Span, envelope
 from unlabeled.report.folder import Folder
 from unlabeled.report.wording import number, real
-from unlabeled.transfer.arms import OURS
+from unlabeled.transfer import arms
 from unlabeled.transfer.units import unit_of
 
-READINGS = {
-    "knn": "k-NN",
-    "probe": "linear probe",
-    "finetune": "fine-tuned",
-    "scratch": "from scratch",
-    "untrained": "untrained network",
-    "untrained_knn": "untrained k-NN",
-    "pca": "PCA",
-    "histogram": "histograms",
-    "tfidf": "TF-IDF",
-    "lsa": "LSA",
-    "joined": "joined with plain features",
-    "untrained_joined": "untrained joined with plain",
-}
 _KNOWN = {
     "step", "progress", "loss", "lr", "grad_norm", "samples_per_second", "data_wait", "seconds",
     "epoch", "time", "memory", "samples_seen", "weight_decay", "prototypes", "entropy",
@@ -71,6 +57,11 @@ class Saved:
         return {"at_least": "> ", "at_most": "< "}.get(self.censored, "")
 
     @property
+    def sure(self) -> bool:
+        """Say whether the interval lies above 1."""
+        return self.low is not None and self.low > 1
+
+    @property
     def trade(self) -> str:
         """Return both counts in words."""
         if self.ours is None or self.theirs is None:
@@ -88,21 +79,14 @@ class Saved:
         return f"95 % interval up to {number(self.high, 2)}" if self.high is not None else ""
 
 
-def reading_name(reading: str) -> str:
-    """Return what a reader calls a reading."""
-    if reading.startswith("public-"):
-        return f"{reading.removeprefix('public-').rpartition('-')[0]} (public)"
-    return READINGS.get(reading, reading.replace("_", " "))
-
-
 def is_ours(reading: str) -> bool:
     """Say whether a reading uses the pre-trained encoder."""
-    return reading in OURS
+    return reading in arms.OURS
 
 
 def name_of(reading: str, rows: Sequence[dict[str, Any]]) -> str:
     """Return what the evaluation calls a reading, or what a reader does."""
-    return str(rows[0].get("name") or reading_name(reading))
+    return str(rows[0].get("name") or arms.name_of(reading))
 
 
 def series(records: Sequence[dict[str, Any]], key: str, clock: str = "step") -> list[Point]:
@@ -249,7 +233,7 @@ def savings(results: dict[str, Any]) -> list[Saved]:
             continue
         found.append(
             Saved(
-                against=reading_name(str(part.get("against") or against)),
+                against=_rival(str(part.get("against") or against)),
                 ratio=real(part.get("ratio")),
                 low=real(part.get("low")),
                 high=real(part.get("high")),
@@ -259,4 +243,9 @@ def savings(results: dict[str, Any]) -> list[Saved]:
                 censored=str(part.get("censored") or ""),
             )
         )
-    return sorted(found, key=lambda saved: saved.against != READINGS["scratch"])
+    return sorted(found, key=lambda saved: saved.against != _rival("scratch"))
+
+
+def _rival(reading: str) -> str:
+    """Return what stands after "against"."""
+    return "training from scratch" if reading == "scratch" else arms.name_of(reading)

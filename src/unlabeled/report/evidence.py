@@ -11,6 +11,7 @@ from unlabeled.report import curves
 from unlabeled.report.folder import Folder
 from unlabeled.report.sections import pairs
 from unlabeled.report.wording import duration, number, percent, plain, real, size
+from unlabeled.transfer import arms
 
 
 def errors(folder: Folder) -> dict[str, Any]:
@@ -32,11 +33,12 @@ def _mistake(tree: Mapping[str, Any]) -> dict[str, str]:
     def first(*keys: str) -> str:
         return plain(next((tree[key] for key in keys if key in tree), None))
 
+    share = real(tree.get("share"))
     return {
         "name": first("name", "sample", "path"),
         "truth": first("truth", "label", "true"),
         "guess": first("guess", "predicted", "prediction"),
-        "confidence": first("confidence", "score"),
+        "confidence": first("confidence", "score") if share is None else percent(share, 0),
     }
 
 
@@ -62,7 +64,7 @@ def _confusion(tree: Mapping[str, Any]) -> dict[str, Any] | None:
         "classes": [str(name) for name in classes],
         "rows": rows,
         "large": len(classes) > 30,
-        "reading": curves.reading_name(str(tree.get("reading") or "")),
+        "reading": arms.name_of(str(tree.get("reading") or "")),
         "labels": number(tree.get("labels_per_class")),
     }
 

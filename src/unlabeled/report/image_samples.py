@@ -16,6 +16,7 @@ from torch import Tensor
 from unlabeled import rng
 from unlabeled.data.loader import plain_batch
 from unlabeled.data.read import Pool
+from unlabeled.errors import DataError
 from unlabeled.journal import write_json
 from unlabeled.report import grid, nearest, views
 from unlabeled.runs import Run
@@ -140,7 +141,11 @@ class ImageSamples:
             tokens = self.encoder.tokens(x)[:, self.encoder.num_prefix :].float().numpy()
         edge = round(tokens.shape[1] ** 0.5)
         if edge * edge != tokens.shape[1] or edge < 2:
-            raise ValueError(f"{tokens.shape[1]} tokens do not make a square map")
+            raise DataError(
+                f"The encoder's last layer has {tokens.shape[1]} places for an image of this size, "
+                "which make no map. One of patches (encoder.name=timm:vit_tiny_patch16_224) or "
+                "larger images (modality.size) would."
+            )
         whole = self.pixels(x)
         rows = [grid.principal_colours(tokens).reshape(-1, edge, edge, 3)]
         caption = ""

@@ -14,6 +14,7 @@ from unlabeled.report.chart import Chart
 from unlabeled.report.folder import Folder
 from unlabeled.report.svg import draw
 from unlabeled.report.wording import MISSING, number, plain, real
+from unlabeled.transfer import arms
 from unlabeled.transfer.diagnosis import diagnose
 from unlabeled.transfer.units import unit_of
 
@@ -217,7 +218,7 @@ def unlabelled(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _features(reading: str) -> str:
-    return "pre-trained" if reading == "probe" else curves.reading_name(reading)
+    return "pre-trained" if reading == "probe" else arms.name_of(reading)
 
 
 def pairs(tree: Any) -> list[tuple[str, str]]:

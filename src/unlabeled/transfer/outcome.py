@@ -14,6 +14,9 @@ from unlabeled.transfer.study import Store, Study
 from unlabeled.transfer.units import unit_of
 from unlabeled.transfer.verdict import Evidence
 
+MISTAKES = 16
+"""How many are told."""
+
 
 def of_study(
     study: Study,
@@ -62,6 +65,7 @@ def of_study(
         **judged,
         "split": material.record,
         "confusion": _confusion(study, judged["ours"]),
+        "mistakes": _mistakes(study, judged["ours"]),
         "notes": [*material.notes, *left_out],
         "seconds": 0.0,
         "complete": not left_out,
@@ -99,3 +103,30 @@ def _confusion(study: Study, reading: str | None) -> dict[str, Any] | None:
         "classes": study.material.classes,
         "matrix": counts.reshape(num_classes, num_classes).tolist(),
     }
+
+
+def _mistakes(study: Study, reading: str | None) -> list[dict[str, Any]]:
+    """Return the test samples that most draws get wrong, with the most labels."""
+    keys = [
+        key
+        for key in study.store.rows
+        if key[0] == reading and key[1] in study.counts and key[2] < study.draws
+    ]
+    material = study.material
+    if not keys or material.task != "single":
+        return []
+    most = max(count for _, count, _ in keys)
+    said = np.stack([study.store.guesses[key] for key in keys if key[1] == most])  # (n, M)
+    votes = np.stack([(said == k).sum(axis=0) for k in range(len(material.classes))])  # (K, M)
+    taken, share = votes.argmax(axis=0), votes.max(axis=0) / len(said)
+    wrong = np.flatnonzero((taken != material.y_test) & (share > 0.5))
+    surest = wrong[np.argsort(-share[wrong], kind="stable")][:MISTAKES]
+    return [
+        {
+            "name": material.test.source.name(int(material.test.indices[i])),
+            "truth": material.classes[material.y_test[i]],
+            "guess": material.classes[taken[i]],
+            "share": round(float(share[i]), 4),
+        }
+        for i in surest.tolist()
+    ]

@@ -104,6 +104,15 @@ class ConfusionModel(_Strict):
     matrix: list[list[int]] = Field(description="rows: real class; columns: predicted")
 
 
+class MistakeModel(_Strict):
+    """A test sample that our reading gets wrong with the most labels."""
+
+    name: str = Field(description="of the sample")
+    truth: str = Field(description="its class")
+    guess: str = Field(description="what most draws say")
+    share: float = Field(gt=0, le=1, description="of the draws that say so")
+
+
 class ResultsModel(_Strict):
     """The whole file."""
 
@@ -135,6 +144,7 @@ class ResultsModel(_Strict):
     verdict: str = Field(min_length=1, description="the verdict in one sentence")
     split: SplitModel = Field(description="how labelled samples were divided")
     confusion: ConfusionModel | None = Field(description="who is taken for whom")
+    mistakes: list[MistakeModel] = Field([], description="the surest ones, at most 16")
     notes: list[str] = Field(description="what a sceptic should know")
     seconds: float = Field(ge=0, description="what the last call took")
     complete: bool = Field(description="whether all rows that were asked for are there")
