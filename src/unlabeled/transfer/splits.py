@@ -284,7 +284,7 @@ def _cut(runs: Sequence[Run], found: Part, seed: int) -> tuple[Part, Part, str]:
                     f"{enough}. Give one with --test FILE."
                 )
             by = "" if len(runs) == 1 else f" by all {len(runs)} runs"
-            return found.take(~mask), found.take(mask), f"samples held out of pre-training{by}"
+            return found.take(~mask), found.take(mask), f"{HELD_OUT}{by}"
     by = "" if found.labels.group is None else " by group"
     found, _ = leaks.together(found)
     mask = hold_out(y, TEST_SHARE, len(y), seed + 1, found.labels.group)
