@@ -128,8 +128,8 @@ def unseen(
 
     Args:
         tested: the test part.
-        masks: (S, M) which of it, or its like, each of S runs was pre-trained on; what any of
-            them saw counts.
+        masks: (M,), or (S, M) for S runs: which of it, or its like, was pre-trained on; what any
+            run saw counts.
         transductive: whether they stay.
         notes: gets a sentence on what was found.
         fallback: whether the test part was cut from samples that were pre-trained on, because
@@ -138,7 +138,8 @@ def unseen(
     Raises:
         UsageError: too few are left.
     """
-    mask = masks.any(axis=0)
+    masks = np.atleast_2d(masks)
+    mask: NDArray[np.bool_] = np.any(masks, axis=0)
     count, total, pools = int(mask.sum()), len(tested), _pools(masks)
     if not count:
         return tested, {"transductive": False, "seen_in_pretraining": 0, "dropped_from_test": 0}

@@ -148,7 +148,7 @@ class Material:
         """Return a hash of the samples by which a row of a study differs from others."""
         digest = hashlib.sha256()
         if self.whole is not None:
-            parts = [self.whole.places(count, number, seed)]
+            parts: list[NDArray[Any]] = [self.whole.places(count, number, seed)]
             parts += [self.whole.row >= 0] if reading in TOGETHER else []
             for part in parts:
                 digest.update(np.ascontiguousarray(part).tobytes())

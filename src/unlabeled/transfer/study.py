@@ -248,8 +248,8 @@ class Study:
         choices: dict[str, Any] = found.choices
         score = both[self.metric]
         return Row(
-            name, count, draw, score, **both, validation=validation, choices=choices,
-            seconds=round(seconds, 3),
+            name, count, draw, score, both["accuracy"], both["macro_f1"], validation, choices,
+            round(seconds, 3),
         )  # fmt: skip
 
     def _score_targets(
