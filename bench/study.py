@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from unlabeled.transfer import probe, verdict
 from unlabeled.transfer.baselines import Plain
 from unlabeled.transfer.label_curve import Row
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.readings import Frozen
-from unlabeled.transfer.splits import Material
 from unlabeled.transfer.study import Store, Study
 
 CLASSES, SIGNAL, NUISANCE = 4, 6, 10

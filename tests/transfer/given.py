@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unlabeled.transfer.splits import Material
+from unlabeled.transfer.material import Material
 
 
 def known_of(y: np.ndarray, y_test: np.ndarray, checked: int) -> Material:

@@ -8,6 +8,7 @@ import pytest
 from tests.transfer.planted import CLASSES, PlantedRun, PlantedSource
 from unlabeled.errors import UsageError
 from unlabeled.transfer import leaks, splits
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.readings import Frozen
 
 
@@ -35,7 +36,7 @@ def table(path, rows, extra=""):
     return path
 
 
-def score(run, labels, test=None) -> tuple[float, splits.Material]:
+def score(run, labels, test=None) -> tuple[float, Material]:
     """Return the accuracy of 1-nearest-neighbour with all labels, on pixels."""
     material = splits.prepare(
         run, labels, test, None, most=100, draws=5, most_test=500, seed=0, transductive=True

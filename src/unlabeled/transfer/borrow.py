@@ -19,8 +19,8 @@ from unlabeled.journal import read_json, write_json
 from unlabeled.transfer import trained_on
 from unlabeled.transfer.arms import ARMS, in_order, name_of
 from unlabeled.transfer.features import best_precision
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.readings import Search
-from unlabeled.transfer.splits import Material
 from unlabeled.transfer.study import Store
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from unlabeled.transfer.features import Inputs
 
 if TYPE_CHECKING:
     from unlabeled.runs import Run
-    from unlabeled.transfer.splits import Material
+    from unlabeled.transfer.material import Material
 
 _BLOCK, _SHUFFLES = 128, 5
 

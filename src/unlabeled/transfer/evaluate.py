@@ -33,10 +33,10 @@ from unlabeled.transfer import (
     targets,
 )  # fmt: skip
 from unlabeled.transfer.arms import OURS, QUICK, check
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.metrics import headline
 from unlabeled.transfer.pace import Teller
 from unlabeled.transfer.readings import Frozen, Reading, Search
-from unlabeled.transfer.splits import Material
 from unlabeled.transfer.study import Store, Study
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from unlabeled.kinds import strings
 from unlabeled.nn import packing
 from unlabeled.transfer import headed, leaks, parted, splits, trained_on
 from unlabeled.transfer.features import Inputs
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.metrics import accuracy, balanced_accuracy, headline, macro_f1
 from unlabeled.transfer.readings import Frozen, Trained
 from unlabeled.transfer.training import Classifier, scores
@@ -151,7 +152,7 @@ def finetune(
 
 def material_of(
     run: Run, labels: str | Path | None, label_column: str | None, seed: int
-) -> splits.Material:
+) -> Material:
     """Return all labelled samples; a part of them is for validation, none for a test.
 
     Raises:
@@ -193,7 +194,7 @@ def material_of(
             f"{len(y)} labels are too few: at least 2 of a class are needed, one to learn from "
             "and one to check with."
         )
-    return splits.Material(
+    return Material(
         inputs,
         y,
         np.flatnonzero(~mask),
@@ -243,7 +244,7 @@ def _for_text(encoder: Any, modality: Any, classes: list[str], seed: int) -> Tex
     return TextClassifier(full)
 
 
-def _save(run: Run, found: Finetuned, material: splits.Material) -> None:
+def _save(run: Run, found: Finetuned, material: Material) -> None:
     """Write the classifier, open it again, and compare.
 
     Raises:

@@ -23,9 +23,10 @@ from unlabeled.data.voices import groups_of
 from unlabeled.errors import UsageError, nearest
 from unlabeled.journal import read_json, write_json
 from unlabeled.tensors import check_file
-from unlabeled.transfer import finetune, parted, probe, splits, trained_on
+from unlabeled.transfer import finetune, parted, probe, trained_on
 from unlabeled.transfer.baselines import described
 from unlabeled.transfer.features import Inputs, of_inputs
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.spread import SHARES, Graph, spread
 
@@ -183,7 +184,7 @@ def learn(
     )
 
 
-def _pool(run: Run, material: splits.Material, seed: int) -> tuple[Inputs | None, NDArray[np.str_]]:
+def _pool(run: Run, material: Material, seed: int) -> tuple[Inputs | None, NDArray[np.str_]]:
     """Return recordings without labels that were pre-trained on, and who speaks."""
     source = run.source()
     groups = groups_of(source, run.config.data.path)
@@ -214,7 +215,7 @@ def _fit_scales(state: Arrays, raw: Sequence[NDArray[np.float32]], group: NDArra
 
 
 def _fit(
-    made: Lots, x: NDArray[np.float32], group: NDArray[Any], material: splits.Material
+    made: Lots, x: NDArray[np.float32], group: NDArray[Any], material: Material
 ) -> tuple[NDArray[np.int64], dict[str, Any]]:
     """Read with the training labels to say how good it is, then keep it with all labels."""
     every = np.arange(len(material.y))
@@ -231,7 +232,7 @@ def _fit_spread(
     made: Lots,
     x: NDArray[np.float32],
     group: NDArray[Any],
-    material: splits.Material,
+    material: Material,
     every: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], dict[str, Any]]:
     graph, found = Graph(x, group), {}

@@ -23,7 +23,7 @@ from unlabeled.transfer.features import of_inputs
 from unlabeled.transfer.hidden import real_tokens
 
 if TYPE_CHECKING:
-    from unlabeled.transfer.splits import Material
+    from unlabeled.transfer.material import Material
 
 NUM_PARTS = 8
 """Parts of a clip; between 4 and 8 it made no difference on spoken digits."""

@@ -17,8 +17,8 @@ from unlabeled.transfer.arms import ARMS
 from unlabeled.transfer.attentive import AttentiveProbe, LayersProbe
 from unlabeled.transfer.boosted import Boosted
 from unlabeled.transfer.joined import Joined, beside
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.readings import Frozen, Reading, Search, Trained
-from unlabeled.transfer.splits import Material
 from unlabeled.transfer.spread import Spread
 from unlabeled.transfer.training import LIGHT, Classifier
 from unlabeled.transfer.ways import WAYS

@@ -16,7 +16,7 @@ import numpy as np
 
 from unlabeled.errors import UsageError
 from unlabeled.transfer.arms import OURS, name_of
-from unlabeled.transfer.splits import Material
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.verdict import Evidence
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from unlabeled.transfer.readings import Frozen, Outcome, validated
 
 if TYPE_CHECKING:
-    from unlabeled.transfer.splits import Material
+    from unlabeled.transfer.material import Material
 
 NEAR = 8
 """Neighbours in a sample's own group."""

@@ -18,10 +18,10 @@ from unlabeled.journal import read_lines, write_atomic
 from unlabeled.transfer import targets
 from unlabeled.transfer.arms import OURS
 from unlabeled.transfer.label_curve import Row
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.pace import Teller
 from unlabeled.transfer.readings import Outcome, Reading, Trained
-from unlabeled.transfer.splits import Material
 from unlabeled.transfer.units import unit_of
 
 ROWS, GUESSES, EARLIER = "rows.jsonl", "guesses", "earlier"

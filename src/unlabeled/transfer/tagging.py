@@ -20,7 +20,7 @@ from unlabeled.errors import UsageError
 from unlabeled.kinds import strings
 from unlabeled.transfer import label_curve, splits, trained_on
 from unlabeled.transfer.label_curve import hold_out
-from unlabeled.transfer.splits import Material
+from unlabeled.transfer.material import Material
 from unlabeled.transfer.trained_on import document_length
 from unlabeled.transfer.words import WordInputs
 
