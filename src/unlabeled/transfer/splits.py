@@ -302,24 +302,14 @@ def _read(
         f"on {record['validation']:,} further labelled samples of the training part, the same for "
         "all readings; these are not counted as labels."
     )
+    whole = Whole(labelled.y, row, (labelled.indices, labelled.targets, labelled.group, base))
     return Material(
-        train,
-        y,
-        pool,
-        np.flatnonzero(role == 1),
-        test,
-        tested.labels.y[kept_test],
-        None if group is None else group[kept_test],
-        parts[0].labels.classes,
-        record,
-        notes,
+        train, y, pool, np.flatnonzero(role == 1), test, tested.labels.y[kept_test],
+        None if group is None else group[kept_test], parts[0].labels.classes, record, notes,
         _joined([part.labels.targets for part in parts], kept),
-        _joined([tested.labels.targets], kept_test),
-        parts[0].labels.task,
-        _joined([part.labels.group for part in parts], kept),
-        Whole(labelled.y, row, (labelled.indices, labelled.targets, labelled.group, base)),
-        steady,
-    )
+        _joined([tested.labels.targets], kept_test), parts[0].labels.task,
+        _joined([part.labels.group for part in parts], kept), whole, steady,
+    )  # fmt: skip
 
 
 def _joined(parts: Sequence[Any], kept: NDArray[np.int64]) -> Any:
