@@ -38,6 +38,7 @@ def pretrain(
     init: str | Path | None = None,
     seed: int | None = None,
     quiet: bool = False,
+    options: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> Encoder:
     """Learn an encoder from unlabelled data.
@@ -53,7 +54,9 @@ def pretrain(
         init: local folder with weights to start from.
         seed: of everything that is drawn.
         quiet: print nothing.
-        **overrides: sections of options, such as ``optim={"lr": 1e-3}``.
+        options: named as on the command line, such as ``{"method.temperature": 0.5}``, or whole
+            sections, such as ``{"data": {"held_out": 0.1}}``.
+        **overrides: more sections, such as ``optim={"lr": 1e-3}``.
 
     Raises:
         UnlabeledError: with a sentence that says what is wrong.
@@ -62,7 +65,8 @@ def pretrain(
     from unlabeled.loop import pretrain as start
     from unlabeled.plan import plan
 
-    sections = {name: dict(values) for name, values in overrides.items()}
+    sections = config.sections(options or {})
+    config.merge(sections, config.sections(overrides))
     if seed is not None:
         sections.setdefault("loop", {})["seed"] = seed
     planned = plan(

@@ -216,6 +216,28 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
     return tree
 
 
+def sections(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by section, from sections, from dotted names, or from both.
+
+    >>> sections({"optim.lr": 0.1, "method": {"temperature": 0.5}, "method.crop": 0.2})
+    {'optim': {'lr': 0.1}, 'method': {'temperature': 0.5, 'crop': 0.2}}
+    """
+    tree: dict[str, Any] = {}
+    for name, value in options.items():
+        parts = name.split(".")
+        if len(parts) == 1 and not isinstance(value, Mapping):
+            raise UsageError(
+                f"The option {name}={value!r} has no section: write for example "
+                f"{{'optim.{name}': {value!r}}} (sections: "
+                f"{', '.join([*SECTIONS, 'modality', 'method'])})."
+            )
+        inside: Any = dict(value) if isinstance(value, Mapping) else value
+        for part in reversed(parts):
+            inside = {part: inside}
+        merge(tree, inside)
+    return tree
+
+
 def merge(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
     """Set values in a tree in place; tables are merged, everything else is replaced.
 

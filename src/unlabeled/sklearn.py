@@ -31,7 +31,7 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         time: how long to pre-train, such as ``"5m"``.
         steps: optimiser steps instead of a time.
         seed: of everything that is drawn.
-        options: sections of options, such as ``{"optim": {"lr": 1e-3}}``.
+        options: as of `unlabeled.pretrain`, such as ``{"optim.lr": 1e-3}``.
         prefit: whether clones keep what was fitted.
         run_folder: where to keep the run; a temporary folder, removed after fitting, if None.
 
@@ -47,7 +47,7 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         time: str | float | None = None,
         steps: int | None = None,
         seed: int = 0,
-        options: dict[str, dict[str, Any]] | None = None,
+        options: dict[str, Any] | None = None,
         prefit: bool = False,
         run_folder: str | Path | None = None,
     ) -> None:
@@ -70,7 +70,6 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return self
         from unlabeled.api import pretrain
 
-        options: dict[str, Any] = dict(self.options or {})
         with tempfile.TemporaryDirectory(prefix="unlabeled-") as folder:
             self._encoder = pretrain(
                 items.write_samples(X, Path(folder)),
@@ -81,7 +80,7 @@ class SSLEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 kind=items.kind_of(X),
                 seed=self.seed,
                 quiet=True,
-                **options,
+                options=self.options,
             )
             self._encoder.save_pretrained(Path(folder) / "kept")
             self.files_ = _read(Path(folder) / "kept")

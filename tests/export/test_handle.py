@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
@@ -103,6 +104,21 @@ def test_samples_in_memory_become_a_table_that_a_run_reads(tmp_path):
         kind_of([])
 
 
+def test_every_section_of_options_can_be_given_in_python(image_folder, tmp_path):
+    """Those of the method and of the data too, which share their names with parameters."""
+    given = {"method.temperature": 0.5, "data": {"held_out": 0.25}, "encoder.name": "timm:test_vit"}
+    unlabeled.pretrain(
+        image_folder, "simclr", steps=1, out=tmp_path / "run", quiet=True, seed=3,
+        options={**given, "encoder.patch": 8}, modality={"size": 16}, loop={"batch": 8},
+    )  # fmt: skip
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text("utf-8"))
+    assert config["method"] == {"name": "simclr", "temperature": 0.5, "crop": 0.2}
+    assert (config["data"]["held_out"], config["modality"]["size"]) == (0.25, 16)
+    assert (config["loop"]["batch"], config["loop"]["seed"]) == (8, 3)
+    with pytest.raises(UsageError, match="option temperature=.* has no section"):
+        unlabeled.pretrain(image_folder, "simclr", steps=1, options={"temperature": 0.5})
+
+
 def test_transformer_step_of_scikit_learn(encoder, monkeypatch):
     """Fit on everything once, stay frozen inside a pipeline, clone as told."""
     from sklearn.base import clone
@@ -115,7 +131,7 @@ def test_transformer_step_of_scikit_learn(encoder, monkeypatch):
     asked = []
 
     def pretrain(data, method, time, steps, **options):
-        asked.append((method, time, steps, options["kind"], options["seed"], options["optim"]))
+        asked.append((method, time, steps, options["kind"], options["seed"], options["options"]))
         return encoder
 
     monkeypatch.setattr("unlabeled.api.pretrain", pretrain)
@@ -128,7 +144,7 @@ def test_transformer_step_of_scikit_learn(encoder, monkeypatch):
         step.transform(images)
     pipe = make_pipeline(step.fit(images), LogisticRegression())
     assert 0 <= pipe.fit(images[:8], y[:8]).score(images[8:], y[8:]) <= 1
-    assert asked == [("simclr", None, 3, "image", 5, {"lr": 0.1})]
+    assert asked == [("simclr", None, 3, "image", 5, {"optim": {"lr": 0.1}})]
     assert step.transform(images).shape == (24, encoder.dim)
     assert len(step.get_feature_names_out()) == encoder.dim
     assert not hasattr(clone(step), "encoder_")
