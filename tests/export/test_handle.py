@@ -115,7 +115,7 @@ def test_every_section_of_options_can_be_given_in_python(image_folder, tmp_path)
     assert config["method"] == {"name": "simclr", "temperature": 0.5, "crop": 0.2}
     assert (config["data"]["held_out"], config["modality"]["size"]) == (0.25, 16)
     assert (config["loop"]["batch"], config["loop"]["seed"]) == (8, 3)
-    with pytest.raises(UsageError, match="option temperature=.* has no section"):
+    with pytest.raises(UsageError, match="has no section"):
         unlabeled.pretrain(image_folder, "simclr", steps=1, options={"temperature": 0.5})
 
 
