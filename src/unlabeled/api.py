@@ -69,16 +69,11 @@ def pretrain(
     config.merge(sections, config.sections(overrides))
     if seed is not None:
         sections.setdefault("loop", {})["seed"] = seed
+    seconds = None if time is None else duration.parse(time)
+    start_from = None if init is None else str(init)
     planned = plan(
         Request(
-            data=str(data),
-            method=method,
-            seconds=None if time is None else duration.parse(time),
-            steps=steps,
-            kind=kind,
-            column=column,
-            init=None if init is None else str(init),
-            overrides=sections,
+            str(data), method, seconds, steps, kind, column, init=start_from, overrides=sections
         )
     )
     folder = Path(out) if out is not None else naming.run_folder(planned.config)
