@@ -197,7 +197,7 @@ def read(payload: bytes | Cutting, limits: Limits) -> Film:
     piece = payload if isinstance(payload, Cutting) else None
     with said() as av, opened(av, payload) as container:
         stream = _stream(container)
-        reel, first = Reel(limits), None
+        reel, first, scaler = Reel(limits), None, _scaler()
         limits.target(stream.codec_context.height, stream.codec_context.width)
         for frame in _frames(container, stream, piece):
             if frame.is_corrupt:
@@ -207,7 +207,7 @@ def read(payload: bytes | Cutting, limits: Limits) -> Film:
                 raise DataError(f"it has more than {_MOST_PIXELS:,} pixels in all: cut it")
             first = first or frame
             if reel.wants():
-                reel.add(_upright(frame, first, limits))
+                reel.add(_upright(frame, first, limits, scaler))
         if first is None:
             raise DataError("it has no frames")
         if piece is None:
@@ -293,11 +293,21 @@ def _frames(container: Any, stream: Any, piece: Cutting | None) -> Iterator[Any]
                 yield frame
 
 
-def _upright(frame: Any, first: Any, limits: Limits) -> NDArray[np.uint8]:
+def _scaler() -> Any:
+    """Return what scales frames; one a clip, for it prepares tables at the first frame.
+
+    A frame's own `reformat` prepares them, and starts a thread for every core, at each frame.
+    """
+    from av.video.reformatter import VideoReformatter
+
+    return VideoReformatter()
+
+
+def _upright(frame: Any, first: Any, limits: Limits, scaler: Any) -> NDArray[np.uint8]:
     """Return the pixels of a frame at the size of the first, turned as it is to be shown."""
     height, width = limits.target(first.height, first.width)
     form = "gray" if limits.channels == 1 else "rgb24"
-    small = frame.reformat(width=width, height=height, format=form, interpolation="AREA")
+    small = scaler.reformat(frame, width, height, form, interpolation="AREA", threads=1)
     pixels: NDArray[np.uint8] = small.to_ndarray()
     return np.rot90(pixels, round(frame.rotation / 90)) if frame.rotation else pixels
 
