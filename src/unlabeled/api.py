@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from unlabeled.encoders.base import Encoder as Network
     from unlabeled.modalities.base import Modality
     from unlabeled.runs import Run
+    from unlabeled.transfer.meaning import Meaning
 
 FACTS = "unlabeled.json"
 
@@ -294,15 +295,16 @@ class Classifier:
     """A fine-tuned encoder with its classes.
 
     Attributes:
-        model: the module, logits (B, K) of what the modality makes.
+        model: the module, outputs (B, K) of what the modality makes.
         modality: reads and cuts raw data.
-        classes: K names, in the order of the logits.
+        meaning: what outputs mean: classes, labels, grades or numbers.
+        classes: names of classes, labels or grades, in their order; none of numbers.
         length: tokens of a window of text.
     """
 
-    def __init__(self, model: Any, modality: Modality, classes: Sequence[str], length: int) -> None:
-        self.model, self.modality = model, modality
-        self.classes, self.length = list(classes), length
+    def __init__(self, model: Any, modality: Modality, meaning: Meaning, length: int) -> None:
+        self.model, self.modality, self.meaning = model, modality, meaning
+        self.classes, self.length = list(meaning.classes), length
 
     @classmethod
     def from_run(cls, folder: str | Path) -> Classifier:
@@ -312,24 +314,31 @@ class Classifier:
 
         run = _open(folder)
         with quiet():
-            model, classes = load(run)
-        return cls(model, run.modality(), classes, getattr(run.config.modality, "length", 128))
+            model, meaning = load(run)
+        return cls(model, run.modality(), meaning, getattr(run.config.modality, "length", 128))
 
-    def predict(self, data: Items) -> list[str]:
-        """Return the class of each sample; `data` as for `Encoder.encode`."""
-        return [self.classes[int(k)] for k in self.predict_proba(data).argmax(1)]
+    def predict(self, data: Items) -> list[Any]:
+        """Return of each sample its class, its grade, its list of labels, or its number.
+
+        Args:
+            data: as for `Encoder.encode`.
+        """
+        return [one for logits in self._outputs(data) for one in self.meaning.predict(logits)]
 
     def predict_proba(self, data: Items) -> NDArray[np.float32]:
-        """Return probabilities (n, K) in the order of `classes`."""
-        parts = [self._chances(found) for _, found in items.chunks(data, self.modality.name)]
+        """Return probabilities (n, K) in the order of `classes`; of several labels each by itself.
+
+        Raises:
+            UsageError: it gives numbers.
+        """
+        parts = [self.meaning.chances(logits) for logits in self._outputs(data)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
 
-    def _chances(self, payloads: Sequence[Any]) -> NDArray[np.float32]:
+    def _outputs(self, data: Items) -> Iterator[NDArray[np.float32]]:
         from unlabeled.transfer.features import features
 
-        logits = features(self.model, self.modality, payloads, length=self.length)
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+        for _, payloads in items.chunks(data, self.modality.name):
+            yield features(self.model, self.modality, payloads, length=self.length)
 
 
 def _modality(facts: Mapping[str, Any], folder: Path) -> Modality:

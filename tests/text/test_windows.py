@@ -17,7 +17,7 @@ from unlabeled.errors import ConfigError, UsageError
 from unlabeled.nn import packing
 from unlabeled.runs import Run
 from unlabeled.transfer.features import features
-from unlabeled.transfer.finetune import TextClassifier, _for_text
+from unlabeled.transfer.kept import TextClassifier, for_text
 
 TEXTS = ["sun moon.", "", " ".join(["river stone tree"] * 30), " ".join(["bird"] * 41)]
 
@@ -121,7 +121,7 @@ def test_the_last_layer_is_the_default(wordpiece: Any) -> None:
 
 def test_a_classifier_averages_its_windows(wordpiece: Any) -> None:
     text = wordpiece[2]
-    model = _for_text(encoder_of(text), text, ["bad", "good"], 0).eval()
+    model = for_text(encoder_of(text), text, ["bad", "good"], 0).eval()
     assert isinstance(model, TextClassifier)
     x = text.encode_documents(TEXTS[2:3], 16, 8)
     with torch.no_grad():

@@ -18,6 +18,7 @@ from unlabeled.transfer import readings
 from unlabeled.transfer import roster as module
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.finetune import finetune, load
+from unlabeled.transfer.kept import TextClassifier, in_own_unit
 from unlabeled.types import PLAIN, View
 
 
@@ -90,7 +91,7 @@ def test_an_image_classifier_opens_in_timm_and_transformers(tmp_path, image_fold
             assert torch.allclose(ours, theirs(inputs.plain(slice(0, 5))), atol=1e-4)
             other = AutoModelForImageClassification.from_pretrained(folder).eval()
             assert torch.allclose(ours, other(inputs.plain(slice(0, 5))).logits, atol=1e-4)
-    assert classes == found.classes
+    assert list(classes.classes) == found.classes
 
 
 def test_missing_labels_and_imbalance_are_told(tmp_path, image_folder):
@@ -148,3 +149,62 @@ def test_a_text_classifier_opens_in_transformers(tmp_path, family):
 def test_without_a_classifier_a_sentence_says_how(tmp_path, image_folder):
     with pytest.raises(UsageError, match="unlabeled finetune"):
         load(images(tmp_path, image_folder, name="timm:resnet10t"))
+
+
+FORMS = {
+    "multi": lambda i: ["red", "red|round", "round|big", ""][i % 4] or "big",
+    "ordinal": lambda i: ["low", "medium", "high"][i % 3],
+    "regression": lambda i: f"{100 + 7 * (i % 4) + i / 100:.2f}",
+}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("form", list(FORMS))
+def test_other_forms_are_learned_kept_and_told(tmp_path, image_folder, form, frozen):
+    run = images(tmp_path, image_folder, name="timm:resnet18", small_stem=True)
+    names = [run.source().name(i) for i in range(len(run.source()))]
+    rows = [f"{n},{FORMS[form](i)}" for i, n in enumerate(names)]
+    file = tmp_path / "labels.csv"
+    file.write_text("path,label\n" + "\n".join(rows))
+    found = finetune(run, file, task=form, frozen=frozen)
+    assert (found.task, found.macro_f1) == (form, None)
+    assert (found.mae is None) == (form == "multi")
+    model, meaning = load(run)
+    inputs = Inputs(run.source(), range(20), run.modality())
+    with torch.no_grad():
+        logits = model(inputs.plain(slice(0, 20))).numpy()
+    assert logits.shape[1] == {"multi": 3, "ordinal": 2, "regression": 1}[form]
+    said = meaning.predict(logits)
+    if form == "regression":  # the head gives numbers in their own unit
+        assert said == pytest.approx(logits[:, 0].tolist())
+        assert 80 < np.mean(said) < 140
+    elif form == "multi":
+        assert meaning.header == ["path", "label", "p_big", "p_red", "p_round"]
+        assert set().union(*said) <= {"red", "round", "big"}
+    else:
+        assert set(said) <= {"low", "medium", "high"}
+        chances = meaning.chances(logits)
+        assert chances.sum(1) == pytest.approx(1, abs=1e-5)
+        assert (chances >= 0).all()
+    table = meaning.rows(["x"] * 20, logits)
+    assert {len(row) for row in table} == {len(meaning.header)}
+    if frozen:
+        state = run.encoder().state_dict()
+        kept = model.encoder.state_dict()
+        assert all(torch.equal(value, kept[name]) for name, value in state.items())
+
+
+@pytest.mark.parametrize(("family", "taken"), [("bert", True), ("gpt2", False)])
+def test_a_head_of_text_gives_numbers_in_their_own_unit_where_it_can(family, taken):
+    from transformers import AutoConfig
+    from transformers import AutoModelForSequenceClassification as Head
+
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 20,
+             "intermediate_size": 8, "num_labels": 1, "n_embd": 8, "n_layer": 1, "n_head": 1,
+             "pad_token_id": 0}  # fmt: skip
+    model = TextClassifier(Head.from_config(AutoConfig.for_model(family, **small))).eval()
+    x = torch.stack([torch.arange(1, 7).repeat(2, 1), torch.zeros(2, 6, dtype=torch.long)], 1)
+    with torch.no_grad():
+        before = model(x)
+        assert in_own_unit(model, 3.0, 50.0) == taken
+        torch.testing.assert_close(model(x), 3 * before + 50 if taken else before)

@@ -6,8 +6,10 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
+from sklearn.utils.class_weight import compute_class_weight
 
-from unlabeled.transfer import baselines, knn, metrics, probe
+from tests.transfer.given import known_of
+from unlabeled.transfer import aims, baselines, knn, metrics, probe, targets
 
 
 def blobs(count: int, dim: int, classes: int, spread: float = 0.6, seed: int = 0):
@@ -68,7 +70,7 @@ def test_fits_solved_together_equal_fits_alone():
 def test_penalty_is_chosen_inside_the_labelled_part():
     x, y = blobs(30, 5, 3, spread=3.0)
     noise = np.random.default_rng(0).normal(size=(30, 400)).astype(np.float32)
-    assert probe.choose_penalty(x[:3], y[:3], 3) == probe.DEFAULT_PENALTY
+    assert probe.fit(x[:3], y[:3], 3).penalty == probe.DEFAULT_PENALTY
     assert probe.folds(y[:3], 0) == []
     masks = probe.folds(y, 0)
     assert (np.sum(masks, axis=0) == 1).all()
@@ -117,3 +119,53 @@ def test_large_images_come_in_small_batches():
         parts = found.batches(256)
         assert max(map(len, parts)) == most
         assert np.concatenate(parts).tolist() == list(range(300))
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    rng = np.random.default_rng(3)
+    y = np.repeat([0, 1, 2], [80, 14, 6])
+    x = (rng.normal(size=(100, 4)) + 0.8 * y[:, None]).astype(np.float32)
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=y)
+    assert probe.class_weights(y, 3) == pytest.approx(expected)
+    found = probe.fit(x, y, 3, weighting="balanced")
+    oracle = LogisticRegression(C=1 / found.penalty, class_weight="balanced", tol=1e-8)
+    chances = oracle.fit(x, y).predict_proba(x)
+    said = found.scores(x)
+    said = np.exp(said - said.max(1, keepdims=True))
+    assert said / said.sum(1, keepdims=True) == pytest.approx(chances, abs=0.01)
+
+
+def test_weights_are_chosen_where_classes_are_rare_and_only_there():
+    rng = np.random.default_rng(0)
+    y = (np.arange(400) < 40).astype(np.int64)
+    x = (rng.normal(size=(400, 3)) + 0.5 * y[:, None]).astype(np.float32)
+    plain, chosen = (probe.fit(x, y, 2, weighting=how) for how in ("none", None))
+    assert (plain.balanced, chosen.balanced) == (False, True)
+    scores = [metrics.macro_f1(one.predict(x), y, 2) for one in (plain, chosen)]
+    assert scores[1] > scores[0]
+    assert not probe.fit(x[:80], y[:80], 2, weighting=None).balanced
+
+
+def test_a_network_weighs_classes_and_labels_as_asked():
+    y = np.repeat([0, 1], [90, 10])
+    known = known_of(y, y[:4], 0)
+    known.validation = known.pool = np.arange(100)
+    rows = np.arange(100)
+    assert aims.imbalanced(known, rows)
+    assert not aims.imbalanced(known, rows[80:])
+    logits = torch.randn(100, 2)
+    found = aims.aim_of(known, rows, balanced=True).loss(logits, torch.from_numpy(y))
+    each = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), reduction="none")
+    assert float(found) == pytest.approx(float((each[:90].mean() + each[90:].mean()) / 2))
+    table = np.zeros((100, 2), np.float32)
+    table[:5, 0], table[50:, 1], table[90:, 0] = 1, 1, np.nan
+    assert targets.positive_weights(table) == pytest.approx([85 / 5, 1])
+    known.task, known.targets = "multi", table
+    assert aims.imbalanced(known, rows)
+    several = aims.aim_of(known, rows, balanced=True)
+    cells = torch.from_numpy(table)
+    mask = ~torch.isnan(cells)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, cells.nan_to_num(), pos_weight=torch.tensor([17.0, 1.0]), reduction="none"
+    )[mask].mean()
+    assert float(several.loss(logits, cells)) == pytest.approx(float(expected))

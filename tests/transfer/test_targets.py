@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score, r2_score
+from torch.nn import functional
 
 from tests.transfer.planted import PlantedRun
+from unlabeled.data.label_columns import table_of
 from unlabeled.data.label_forms import as_task, form_of
 from unlabeled.data.labels import Labels, read_labels
 from unlabeled.errors import UsageError
@@ -45,6 +49,26 @@ def test_several_labels_become_a_table_and_a_class_for_drawing():
     assert part.task == "multi"
 
 
+def test_a_question_mark_says_that_a_label_is_not_known():
+    found = as_task(labels_of(["a|?b", "b", "?a|c"]), None)
+    assert found.classes == ["a", "b", "c"]
+    expected = [[1, np.nan, 0], [0, 1, 0], [np.nan, 0, 1]]
+    np.testing.assert_array_equal(found.targets, expected)
+    assert found.y.tolist() == [0, 1, 2]
+
+
+def test_several_columns_are_one_table_whose_empty_cells_are_not_known():
+    one = replace(labels_of(["1", "0", "1"]), indices=np.array([0, 2, 3]))
+    other = replace(labels_of(["no", "Yes"]), indices=np.array([3, 5]))
+    found = table_of({"cat": one, "dog": other})
+    assert found.indices.tolist() == [0, 2, 3, 5]
+    expected = [[1, np.nan], [0, np.nan], [1, 0], [np.nan, 1]]
+    np.testing.assert_array_equal(found.targets, expected)
+    assert (found.classes, found.task) == (["cat", "dog"], "multi")
+    with pytest.raises(UsageError, match="Column 'cat' has 'tall', which says neither yes nor no"):
+        table_of({"cat": labels_of(["tall", "1"])})
+
+
 def test_numbers_become_five_slices_that_the_test_part_shares():
     values = np.round(RNG.normal(size=200), 3)
     found = as_task(labels_of([str(v) for v in values]), None)
@@ -76,7 +100,11 @@ def test_wrong_tasks_are_answered_with_a_sentence():
     with pytest.raises(UsageError, match="Did you mean 'regression'"):
         as_task(labels_of(["a", "b"]), "regresion")
     with pytest.raises(UsageError, match="'a' is none"):
-        as_task(labels_of(["a", "b"]), "ordinal")
+        as_task(labels_of(["a", "b"]), "regression")
+    with pytest.raises(UsageError, match="which way 'a' and 'b' go is not known"):
+        as_task(labels_of(["a", "b", "cat"]), "ordinal")
+    with pytest.raises(UsageError, match="30 different values"):
+        as_task(labels_of([str(i) for i in range(30)]), "ordinal")
 
 
 def test_scores_are_those_of_scikit_learn_on_every_copy():
@@ -107,6 +135,44 @@ def test_losses_are_chosen_by_the_form_of_the_targets():
     expected = (np.log(1 + np.exp(-2)) + np.log(1 + np.exp(1))) / 2
     assert float(both) == pytest.approx(expected, rel=1e-5)
     assert float(targets.loss(logits[:, :1], torch.tensor([0.0]))) == 4
+
+
+def test_the_loss_over_known_cells_is_the_loss_without_the_others():
+    logits, target = torch.randn(6, 3), torch.randint(0, 2, (6, 3)).float()
+    known = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1], [0, 1, 1], [1, 0, 1]]).bool()
+    target[~known] = torch.nan
+    expected = functional.binary_cross_entropy_with_logits(logits[known], target[known])
+    assert float(targets.loss(logits, target)) == pytest.approx(float(expected))
+    numbers = torch.tensor([1.0, torch.nan, -2.0])
+    seen = functional.mse_loss(logits[[0, 2], 0], numbers[[0, 2]])
+    assert float(targets.loss(logits[:3, :1], numbers)) == pytest.approx(float(seen))
+    weights = torch.tensor([3.0, 1.0, 1.0])
+    weighted = targets.loss(logits[:, :1], target[:, :1], weights[:1])
+    cells = functional.binary_cross_entropy_with_logits(
+        logits[known[:, 0], 0], target[known[:, 0], 0], pos_weight=weights[:1]
+    )
+    assert float(weighted) == pytest.approx(float(cells))
+    nothing = targets.loss(logits, torch.full((6, 3), torch.nan))
+    assert float(nothing) == 0
+
+
+def test_cells_that_are_not_known_are_no_negatives_for_any_reading():
+    x = RNG.normal(size=(60, 5)).astype(np.float32)
+    table = (x[:, :3] + 0.3 * RNG.normal(size=(60, 3)) > 0.4).astype(np.float32)
+    table[:25, 1] = np.nan
+    fitted = targets.fit(x, table, 0)
+    alone = targets.fit(x[25:], table[25:, 1:2], 0)
+    assert fitted.weight[:, 1] == pytest.approx(alone.weight[:, 0])
+    guess = (x @ fitted.weight + fitted.bias > 0).astype(np.int64)
+    each = [
+        f1_score(table[rows, k], guess[rows, k])
+        for k, rows in enumerate([slice(60), slice(25, 60), slice(60)])
+    ]
+    assert targets.score(guess, table, "label_f1") == pytest.approx(np.mean(each))
+    near = targets.nearest(x, table, x, 5)
+    shown = targets.nearest(x[25:], table[25:], x[25:], 1)
+    assert (shown[:, 1] == table[25:, 1]).all()
+    assert near.shape == table.shape
 
 
 @pytest.mark.parametrize("form", ["multi", "regression"])

@@ -1,4 +1,4 @@
-"""Verbs that use an encoder: finetune, predict, embed, generate, export."""
+"""Verbs that use an encoder: predict, embed, generate, export."""
 
 from __future__ import annotations
 
@@ -8,178 +8,17 @@ from typing import Annotated
 import typer
 
 from unlabeled.cli import checks, show
-from unlabeled.cli.measure import LabelColumn, Labels, Task, Windows
+from unlabeled.cli.learn import RunFolder, elsewhere
+from unlabeled.cli.measure import Windows
 from unlabeled.cli.train import Column, Kind
 from unlabeled.errors import UsageError
 
 FORMATS = ("hf", "timm", "onnx", "sentence-transformers", "gguf")
 
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run.")]
 Whiten = Annotated[
     bool, typer.Option("--whiten", help="Text: features whitened on what was pre-trained on.")
 ]
 Data = Annotated[str, typer.Argument(metavar="DATA", help="Folder, file or hf://dataset.")]
-
-
-def finetune(
-    run: RunFolder,
-    labels: Labels = None,
-    label_column: LabelColumn = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A short training, not tuned.")] = False,
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Of the split and of training.")
-    ] = 0,
-    task: Task = None,
-    reading: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Recordings, with no weights moved: parts_apart, parts_joined or parts_spread of "
-            "docs/sound.md, which take all of a speaker together.",
-        ),
-    ] = None,
-) -> None:
-    """Train a classifier, a tagger of words, a transcriber or a robot's policy from a few labels.
-
-    With --task action the labels are logs of demonstrations, with the columns of the run.
-    """
-    checks.learnt(task)
-    folder = checks.run(run)
-    if reading is not None:
-        _learn_lots(run, folder, labels, label_column, reading, seed)
-        return
-    if task == "action":
-        _clone(run, folder, labels, quick, seed)
-        return
-    labels = checks.labels(labels, folder, label_column)
-    if task == "transcript":
-        _learn_transcripts(run, folder, labels, label_column, quick, seed)
-        return
-    from unlabeled.export.reload import quiet
-    from unlabeled.runs import Run
-    from unlabeled.transfer import tag_finetune, tagging
-    from unlabeled.transfer.finetune import finetune as classify
-
-    opened = Run.open(folder)
-    words = tagging.asked(labels, opened.config.data.path, opened.config.data.kind, task)
-    train = tag_finetune.finetune if words else classify
-    with quiet():
-        found = train(opened, labels, label_column=label_column, quick=quick, seed=seed)
-    names = ", ".join(found.classes[:10]) + (", ..." if len(found.classes) > 10 else "")
-    show.say(f"{len(found.classes)} classes: {names}")
-    counted = f"{found.validation} {'words' if words else 'samples'}"
-    show.say(
-        f"accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} on {counted} "
-        "set aside (they also chose the training, so slightly too high)"
-    )
-    kept = f"{'Tagger' if words else 'Classifier'}  {found.folder}"
-    show.say("\n".join([*getattr(found, "beside", []), kept]))
-    show.next_commands(
-        [
-            (f"unlabeled predict {run} DATA", "label new data"),
-            _elsewhere(run, folder, None if words else "single"),
-            (f"unlabeled report {run}", "one page of everything"),
-        ]
-    )
-
-
-def _elsewhere(run: str, folder: Path, task: str | None) -> tuple[str, str]:
-    """Return the command that takes along what can be: the classifier, or the encoder alone."""
-    whole = task == "single" and checks.kind_of(folder) in ("image", "text")
-    part = "/finetune --to onnx" if whole else " --to hf"
-    return f"unlabeled export {run}{part}", "use it elsewhere" if whole else "the encoder alone"
-
-
-def _clone(run: str, folder: Path, labels: str | None, quick: bool, seed: int) -> None:
-    """Learn actions from demonstrations and say how they compare with other ways of learning."""
-    if labels is None:
-        raise UsageError(
-            f"Say where the demonstrations are: unlabeled finetune {run} --labels DEMOS --task "
-            "action. They are logs with the columns of the run, those of actions included."
-        )
-    checks.existing(labels)
-    from unlabeled.export.reload import quiet
-    from unlabeled.runs import Run
-    from unlabeled.transfer.cloning import finetune as clone
-
-    with quiet():
-        found = clone(Run.open(folder), labels, quick=quick, seed=seed)
-    show.say(
-        f"{found.learned} demonstrations learned from, {found.checked} set aside: variance of "
-        "their actions that is explained (these also chose the training, so slightly too high)"
-    )
-    for arm, score in found.scores.items():
-        show.say(f"  {arm:<18} {score:6.3f}{'   kept' if arm == found.arm else ''}")
-    best = max(found.scores, key=found.scores.__getitem__)
-    if best != found.arm:
-        show.say(f"{best} is better than what was pre-trained: pre-training did not help here.")
-    for name, reason in found.left_out:
-        show.say(f"left out: {name}: {reason}")
-    show.say("How well it acts shows only where it acts: an error of actions is no success rate.")
-    show.say(f"Policy  {found.folder}")
-    show.next_commands(
-        [
-            (f"unlabeled predict {run} DATA", "what it would have done, at each step of logs"),
-            (f"unlabeled export {run} --to hf", "the encoder alone"),
-            (f"unlabeled report {run}", "one page of everything"),
-        ]
-    )
-
-
-def _learn_lots(
-    run: str, folder: Path, labels: str | None, label_column: str | None, reading: str, seed: int
-) -> None:
-    """Make a classifier that reads recordings together, and say how good it is."""
-    from unlabeled.export.reload import quiet
-    from unlabeled.runs import Run
-    from unlabeled.transfer import lots
-
-    lots.check(reading)
-    labels = checks.labels(labels, folder, label_column)
-    with quiet():
-        found = lots.learn(Run.open(folder), labels, reading, label_column=label_column, seed=seed)
-    show.say(
-        f"accuracy {found.accuracy:.3f}, macro F1 {found.macro_f1:.3f} on {found.validation} "
-        "samples set aside; the classifier that is kept learned from these too"
-    )
-    show.say("It reads all recordings of a speaker together: a column tells who, or all are one.")
-    show.say(f"Classifier  {found.folder}")
-    show.next_commands(
-        [
-            (f"unlabeled predict {run} DATA", "label new recordings"),
-            (f"unlabeled export {run} --to hf", "the encoder alone"),
-            (f"unlabeled report {run}", "one page of everything"),
-        ]
-    )
-
-
-def _learn_transcripts(
-    run: str, folder: Path, labels: str | None, label_column: str | None, quick: bool, seed: int
-) -> None:
-    """Train a transcriber and say how many characters it gets wrong."""
-    from unlabeled.export.reload import quiet
-    from unlabeled.runs import Run
-    from unlabeled.transfer.transcribe import finetune as learn
-
-    with quiet():
-        found = learn(Run.open(folder), labels, label_column=label_column, quick=quick, seed=seed)
-    show.say(f"{len(found.alphabet.letters)} characters: {found.alphabet.letters}")
-    show.say(
-        f"character error rate {found.error:.3f} (95 % interval {found.low:.3f} to "
-        f"{found.high:.3f}) on {found.validation} recordings set aside (they also chose the "
-        f"training, so slightly too low); learned from {found.train}"
-    )
-    show.say(f"always saying '{found.constant[:40]}' would have {found.constant_error:.3f}")
-    if found.left_out:
-        show.say(f"{found.left_out} recordings are too short for their transcript and left out")
-    show.say(f"Transcriber  {found.folder}")
-    show.next_commands(
-        [
-            (f"unlabeled predict {run} DATA", "transcribe new recordings"),
-            (f"unlabeled embed {run} DATA", "features as parquet"),
-            (f"unlabeled report {run}", "one page of everything"),
-        ]
-    )
 
 
 def predict(
@@ -216,7 +55,7 @@ def predict(
     show.say(f"{count.good:,} predictions in {out}{count.words()}")
     show.next_commands(
         [
-            _elsewhere(run, folder, task or "single"),
+            elsewhere(run, folder, task or "single"),
             (f"unlabeled embed {run} {data}", "features as parquet"),
             (f"unlabeled report {run}", "one page of everything"),
         ]

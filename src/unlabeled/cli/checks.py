@@ -314,6 +314,7 @@ def labels(given: str | None, folder: Path, label_column: str | None = None) -> 
     """
     from unlabeled.data import tags
     from unlabeled.data.find import of_config
+    from unlabeled.data.label_columns import columns_in
     from unlabeled.data.labels import columns_of, read_labelled
     from unlabeled.runs import Run
 
@@ -326,15 +327,20 @@ def labels(given: str | None, folder: Path, label_column: str | None = None) -> 
     if given is not None and not Path(given).exists() and table.is_file():
         known = columns_of(table) if table.suffix != ".txt" else []
         given = f"column:{given}" if given in known else given
-    read_labelled(given, samples, table=data.path, column=data.column, label_column=label_column)
+    several = columns_in(label_column, table if given is None else given)
+    for name in several if len(several) > 1 else [label_column]:
+        read_labelled(
+            given, samples, table=data.path, column=data.column, label_column=name,
+            fewest=1 if len(several) > 1 else 2,
+        )  # fmt: skip
     return given
 
 
-def learnt(task: str | None) -> None:
-    """Check that `finetune` can learn a task."""
+def learnt(task: str | None) -> str | None:
+    """Return a task that `finetune` can learn, under its own name."""
     from unlabeled.data.label_forms import check_task
 
-    check_task(task, ("single", "tagging", "transcript", "action"))
+    return check_task(task)
 
 
 def parts(reading: str | None, folder: Path) -> None:

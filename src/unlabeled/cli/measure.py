@@ -39,8 +39,9 @@ Task = Annotated[
     str | None,
     typer.Option(
         metavar="TASK",
-        help="Labels are single, multi, regression, ordinal, tagging, transcript or action; found. "
-        "forecast foretells logs, anomaly scores what is unusual, retrieval looks for the like.",
+        help="Labels are classification, multi-label, ordinal, regression, tagging, transcript or "
+        "action; found. forecast foretells logs, anomaly scores what is unusual, retrieval looks "
+        "for the like.",
     ),
 ]
 

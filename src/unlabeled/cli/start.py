@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from unlabeled import __version__
-from unlabeled.cli import about, apply, compare, explore, inspect, measure, suggest, train
+from unlabeled.cli import about, apply, compare, explore, inspect, learn, measure, suggest, train
 from unlabeled.errors import UnlabeledError, nearest
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ VERBS = (
     train.resume,
     measure.evaluate,
     compare.compare,
-    apply.finetune,
+    learn.finetune,
     apply.predict,
     apply.embed,
     apply.generate,

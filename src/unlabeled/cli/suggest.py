@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unlabeled.cli import checks, show
-from unlabeled.cli.apply import RunFolder
 from unlabeled.cli.explore import Where, path_of, source_of
+from unlabeled.cli.learn import RunFolder
 from unlabeled.cli.measure import LabelColumn, Labels
 from unlabeled.cli.train import Column, Kind
 from unlabeled.errors import UsageError

@@ -153,7 +153,10 @@ def maps(encoder: Encoder, source: Source, out: Path) -> Count:
 
 
 def predictions(classifier: Classifier, source: Source, out: Path) -> Count:
-    """Write a csv file with the columns path, label and score (a probability).
+    """Write a csv file with the columns path and label, and how likely that is.
+
+    One class or grade has its probability as ``score``, several labels have one column each; a
+    number has nothing beside it.
 
     Raises:
         DataError: no sample can be read.
@@ -162,9 +165,9 @@ def predictions(classifier: Classifier, source: Source, out: Path) -> Count:
     draft = out.with_name(f".{out.name}.part")
     with draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["path", "label", "score"])
+        table.writerow(classifier.meaning.header)
         for names, logits in _outputs(classifier.model, classifier, source, count):
-            _label(table, classifier.classes, names, _softmax(logits))
+            table.writerows(classifier.meaning.rows(names, logits))
     return _finish(draft, out, count)
 
 

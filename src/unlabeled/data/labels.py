@@ -44,7 +44,7 @@ class Labels:
         skipped: rows without a label.
         column: what the labels were read from, for sentences.
         targets: (L, K) labels as 0 and 1, or (L,) numbers, where a sample has not one class.
-        task: ``single``, ``multi`` or ``regression``; see `label_forms`.
+        task: ``single``, ``multi``, ``ordinal`` or ``regression``; see `label_forms`.
     """
 
     indices: NDArray[np.int64]
@@ -74,14 +74,14 @@ class Labels:
 
     def take(self, rows: NDArray[Any]) -> Labels:
         """Return the labels at `rows` (positions or a mask)."""
-        return Labels(
-            self.indices[rows],
-            self.y[rows],
-            self.classes,
-            None if self.split is None else self.split[rows],
-            None if self.group is None else self.group[rows],
+        return replace(
+            self,
+            indices=self.indices[rows],
+            y=self.y[rows],
+            split=None if self.split is None else self.split[rows],
+            group=None if self.group is None else self.group[rows],
             targets=None if self.targets is None else self.targets[rows],
-            task=self.task,
+            skipped=0,
         )
 
 

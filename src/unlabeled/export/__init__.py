@@ -128,6 +128,12 @@ def _fits(run: Run, to: str, part: str) -> None:
             f"A classifier of {kinds.KINDS[kind].plural} stays in RUN/finetune, where `unlabeled "
             "predict` reads it; only the encoder can be exported."
         )
+    if part == "finetune" and (run.folder / part / "head.safetensors").exists() and kind == "text":
+        raise UsageError(
+            "A linear head on frozen features of text stays in RUN/finetune, where `unlabeled "
+            "predict` reads it: transformers' own heads read other tokens. Fine-tune without "
+            "--frozen for one that can be exported, or export the encoder."
+        )
     if isinstance(run.config.modality, AudioConfig):
         from unlabeled.export import sounds
 

@@ -74,12 +74,31 @@ def _json(path: Path) -> dict[str, Any]:
 def _classes(classes: Mapping[str, Any]) -> str:
     if not classes:
         return ""
-    names = ", ".join(f"`{name}`" for name in classes["classes"])
+    names = ", ".join(f"`{name}`" for name in classes["classes"]) or "A number a sample."
+    how = _OUTPUTS.get(str(classes.get("task")), "")
     return (
-        f"## Classes\n\n{names}\n\nAccuracy {classes['accuracy']:.3f}, macro F1 "
-        f"{classes['macro_f1']:.3f} on {classes['validation']} labelled samples set aside, which "
-        "also chose how it was trained.\n"
+        f"## Classes\n\n{names}{how}\n\n{_score(classes)} on {classes['validation']} labelled "
+        "samples set aside, which also chose how it was trained.\n"
     )
+
+
+_OUTPUTS = {
+    "multi": "\n\nOne logit a label; above 0 it is there.",
+    "ordinal": "\n\nOne logit a step: above 0 the sample is above that grade. The grade is the "
+    "rounded sum of the steps' sigmoids.",
+}
+
+
+def _score(classes: Mapping[str, Any]) -> str:
+    """Say how good it is, in the words of its task."""
+    if classes.get("score") is None:
+        return f"Accuracy {classes['accuracy']:.3f}, macro F1 {classes['macro_f1']:.3f}"
+    name = {"multi": "F1 over labels", "ordinal": "Quadratic-weighted kappa"}
+    found = f"{name.get(classes['task'], 'Explained variance')} {classes['score']:.3f}"
+    if classes["task"] == "regression" and classes.get("scale", 1.0) != 1.0:
+        found += f" (multiply outputs by {classes['scale']:.6g} and add {classes['mean']:.6g})"
+    error = classes.get("mae")
+    return found if error is None else f"{found}, mean absolute error {error:.3g}"
 
 
 def _verdict(info: Mapping[str, Any], results: Mapping[str, Any]) -> str:

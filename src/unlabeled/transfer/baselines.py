@@ -21,7 +21,7 @@ from unlabeled.transfer.probe import DEFAULT_PENALTY, folds
 
 COMPONENTS = 128
 _EDGE = 32
-_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 _BLOCK = 2048
 _RAWS = 512
 
@@ -169,13 +169,13 @@ def fit_sparse(x: Any, y: NDArray[np.int64], seed: int) -> tuple[Any, float]:
 
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged is judged by validation, like the rest
-        gained = [0] * len(_PENALTIES)
+        gained = [0] * len(PENALTIES)
         left_out = folds(y, seed)
         for rows in left_out:
-            for i, penalty in enumerate(_PENALTIES):
+            for i, penalty in enumerate(PENALTIES):
                 model = _logistic(penalty).fit(x[~rows], y[~rows])
                 gained[i] += int((model.predict(x[rows]) == y[rows]).sum())
-        best = _PENALTIES[int(np.argmax(gained))] if left_out else DEFAULT_PENALTY
+        best = PENALTIES[int(np.argmax(gained))] if left_out else DEFAULT_PENALTY
         return _logistic(best).fit(x, y), best
 
 

@@ -51,14 +51,19 @@ class Boosted:
         seed: int,
     ) -> list[NDArray[Any]]:
         aims = self.known.targets
+        if self.known.task == "ordinal":
+            ranks = self._guess(x, self.known.y[rows].astype(np.float32), asked, leaf, seed)
+            last = len(self.known.classes) - 1
+            return [np.rint(part).clip(0, last).astype(np.int64) for part in ranks]
         if aims is None:
             return self._guess(x, self.known.y[rows], asked, leaf, seed)
         if aims.ndim == 1:
             return self._guess(x, aims[rows], asked, leaf, seed)
-        each = [
-            self._guess(x, (aims[rows, label] > 0.5).astype(np.int64), asked, leaf, seed)
-            for label in range(aims.shape[1])
-        ]
+        each = []
+        for label in range(aims.shape[1]):
+            known = ~np.isnan(aims[rows, label])
+            y = (aims[rows, label][known] > 0.5).astype(np.int64)
+            each.append(self._guess(x[known], y, asked, leaf, seed))
         return [np.stack(columns, axis=1) for columns in zip(*each, strict=True)]
 
     def _guess(
@@ -73,8 +78,8 @@ class Boosted:
         from threadpoolctl import threadpool_limits
 
         numbers = y.dtype.kind == "f"
-        if not numbers and len(np.unique(y)) == 1:
-            return [np.full(len(part), y[0]) for part in asked]
+        if not numbers and len(np.unique(y)) < 2:
+            return [np.full(len(part), y[0] if len(y) else 0) for part in asked]
         kind = "Regressor" if numbers else "Classifier"
         model = getattr(ensemble, f"HistGradientBoosting{kind}")(
             max_iter=self.trees, min_samples_leaf=leaf, early_stopping=False, random_state=seed

@@ -93,8 +93,8 @@ def evaluate(
         against: public weights as further readings: folders, packages, or names in the hub's
             local cache (see `public.resolve`).
         minutes: after which no further network is trained; None is no limit.
-        task: ``single``, ``multi``, ``regression`` (``ordinal``) or ``tagging``; None finds it from
-            the labels.
+        task: ``single`` (``classification``), ``multi`` (``multi-label``), ``ordinal``,
+            ``regression`` or ``tagging``; None finds it from the labels.
         reuse: an evaluated run on the same data; its rows that hold here too are taken over.
         transductive: whether samples that were pre-trained on may stay in the test part.
         beside: runs with other seeds, judged together with this one.
@@ -262,7 +262,8 @@ def _search(run: Run, material: Material, quick: bool, ways: bool = False) -> Se
 
 def _facts(run: Run, material: Material, quick: bool, seed: int) -> dict[str, str]:
     """Return hashes of what rows without pre-training depend on."""
-    return borrow.facts(run, material, _search(run, material, quick), (ROWS, quick, seed))
+    form = ROWS + (material.targets is not None)  # these begin at their linear reading since
+    return borrow.facts(run, material, _search(run, material, quick), (form, quick, seed))
 
 
 def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list[int]:

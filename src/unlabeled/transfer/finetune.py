@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import copy
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from unlabeled.data.label_forms import form_of
-from unlabeled.data.labels import read_labelled
+from unlabeled.data.label_columns import read_for_task
 from unlabeled.errors import DataError, UsageError
-from unlabeled.journal import read_json, write_json
 from unlabeled.kinds import strings
-from unlabeled.nn import packing
-from unlabeled.transfer import headed, leaks, parted, splits, trained_on
+from unlabeled.transfer import aims, kept, leaks, metrics, parted, splits, targets, trained_on
 from unlabeled.transfer.features import Inputs
+from unlabeled.transfer.kept import CLASSES, load
 from unlabeled.transfer.material import Material
-from unlabeled.transfer.metrics import accuracy, balanced_accuracy, headline, macro_f1
-from unlabeled.transfer.readings import Frozen, Trained
-from unlabeled.transfer.training import Classifier, scores
+from unlabeled.transfer.readings import Frozen, Outcome, Trained, validated
+from unlabeled.transfer.training import Classifier
 
 if TYPE_CHECKING:
     from unlabeled.runs import Run
 
-CLASSES = "classes.json"
-_LIMIT = 1e-3
+__all__ = ["CLASSES", "Finetuned", "finetune", "load", "material_of"]
+
+WORDS = {
+    "label_f1": "F1 over labels {:.3f}",
+    "quadratic_kappa": "quadratic-weighted kappa {:.3f}",
+    "r2": "explained variance {:.3f}",
+}
+"""What a score is called, by its metric."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +38,44 @@ class Finetuned:
     """A classifier and how good it is on labelled samples that it was not trained on.
 
     Args:
-        model: views -> logits (B, K), in eval mode.
-        classes: K names.
-        accuracy: on the validation part, which also chose the recipe (so slightly too high).
-        macro_f1: on the same.
+        model: views -> outputs (B, K), in eval mode.
+        classes: K names; of numbers the slices that validation was balanced by.
+        accuracy: on the validation part, which also chose the recipe (so slightly too high);
+            None: neither classes nor grades.
+        macro_f1: on the same; None: not one class a sample.
         validation: samples in the validation part.
         choices: rate, view and length of training.
         folder: where it lies.
         balanced: accuracy averaged over classes, where these are imbalanced.
         notes: what a sceptic should know.
+        task: the form of the labels.
+        score: F1 over labels, kappa or explained variance on the same; None: one class a sample.
+        mae: mean absolute error of grades or numbers on the same.
     """
 
     model: nn.Module
     classes: list[str]
-    accuracy: float
-    macro_f1: float
+    accuracy: float | None
+    macro_f1: float | None
     validation: int
     choices: dict[str, Any]
     folder: Path
     balanced: float | None = None
     notes: tuple[str, ...] = ()
+    task: str = "single"
+    score: float | None = None
+    mae: float | None = None
+
+    @property
+    def said(self) -> str:
+        """Say how good it is, in the words of its task."""
+        if self.score is None:
+            return f"accuracy {self.accuracy:.3f}, macro F1 {self.macro_f1:.3f}"
+        found = WORDS[targets.METRICS[self.task]].format(self.score)
+        if self.mae is None:
+            return found
+        unit = " grades" if self.task == "ordinal" else ""
+        return f"{found}, mean absolute error {self.mae:.3g}{unit}"
 
     @property
     def beside(self) -> list[str]:
@@ -73,28 +90,6 @@ class Finetuned:
         ]
 
 
-class TextClassifier(nn.Module):
-    """The library's own model for classifying sequences, fed with our rows.
-
-    Args:
-        full: a model of `AutoModelForSequenceClassification`.
-    """
-
-    def __init__(self, full: Any) -> None:
-        super().__init__()
-        self.full = full
-        self.body = f"full.{full.base_model_prefix}."
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits, (B, 2, T) -> (B, K): the mean over a document's windows, by tokens."""
-        rows, owner, sizes = packing.unfold(x)
-        real = rows[:, 1] >= 0
-        # GPT-2's head reads the last token that is not this one.
-        ids = rows[:, 0].masked_fill(~real, self.full.config.pad_token_id or 0)
-        logits = self.full(input_ids=ids, attention_mask=real.long()).logits
-        return packing.refold(logits, owner, sizes, len(x))
-
-
 def finetune(
     run: Run,
     labels: str | Path | None = None,
@@ -102,6 +97,9 @@ def finetune(
     label_column: str | None = None,
     quick: bool = False,
     seed: int = 0,
+    task: str | None = None,
+    frozen: bool = False,
+    class_weights: str | None = None,
 ) -> Finetuned:
     """Train a classifier on all labels but a validation part, and save it in RUN/finetune.
 
@@ -111,79 +109,149 @@ def finetune(
         label_column: name of the label column, where it cannot be guessed.
         quick: a short training without a search.
         seed: of the split and of training.
+        task: ``single``, ``multi``, ``ordinal`` or ``regression``; None finds it from the labels.
+        frozen: no weight of the encoder is moved: the linear reading alone, as `evaluate` has it.
+        class_weights: ``none``, or ``balanced``: rare classes weigh as much as common ones; None
+            chooses, on validation or inside the labels, where classes are imbalanced.
 
     Raises:
         UsageError: with the sentence to print.
     """
+    material = material_of(run, labels, label_column, seed, task)
+    _check_weights(class_weights, material.task, frozen)
+    read = Frozen.of_encoder(material, lambda: parted.as_read(run.encoder()), class_weights)
+    if frozen:
+        model, outcome = _linear(run, material, read)
+    else:
+        model, outcome = _trained(run, material, read, quick, seed, class_weights)
+    scale, mean = 1.0, 0.0
+    aim = aims.aim_of(material, material.pool)
+    if isinstance(aim, aims.Number) and not frozen:
+        taken = kept.in_own_unit(model, aim.scale, aim.mean)
+        scale, mean = (1.0, 0.0) if taken else (aim.scale, aim.mean)
+    found = _judged(run, material, model, outcome)
+    classes = [] if material.task == "regression" else found.classes
+    record = {
+        "task": material.task,
+        "classes": classes,
+        "accuracy": found.accuracy,
+        "macro_f1": found.macro_f1,
+        "balanced_accuracy": found.balanced,
+        "score": found.score,
+        "mae": found.mae,
+        "scale": scale,
+        "mean": mean,
+        "validation": found.validation,
+        "train": len(material.pool),
+        "choices": found.choices,
+    }
+    kept.save(run, found.folder, found.model, record, material.train)
+    return found
+
+
+def _check_weights(given: str | None, task: str, frozen: bool) -> None:
+    if given is None:
+        return
+    if given not in ("none", "balanced"):
+        raise UsageError(
+            f"class weights '{given}': there are none and balanced; left out, they are chosen."
+        )
+    if task == "regression" or (frozen and task == "ordinal"):
+        what = "numbers have no classes" if task == "regression" else "a cumulative link has none"
+        raise UsageError(f"class weights {given}: {what}; leave them out.")
+
+
+def _trained(
+    run: Run,
+    material: Material,
+    read: Frozen,
+    quick: bool,
+    seed: int,
+    class_weights: str | None,
+) -> tuple[nn.Module, Outcome]:
+    """Train a network that begins at its linear reading; text at its library's own head."""
     from unlabeled.transfer.roster import FIRST_LAYER, search_of
 
-    material = material_of(run, labels, label_column, seed)
-    frozen = Frozen.of_encoder(material, lambda: parted.as_read(run.encoder()))
-    classes = material.classes
+    num_outputs = aims.outputs(material.task, material.classes)
 
     def start(rows: NDArray[np.int64], draw: int) -> nn.Module:
         encoder = run.encoder()
         if strings(run.config.data.kind):
-            return _for_text(encoder, run.modality(), classes, seed)
+            return kept.for_text(encoder, run.modality(), material.classes, seed, material.task)
         encoder = parted.as_read(encoder)
-        model = Classifier(encoder, encoder.dim, len(classes))
-        model.start_from(frozen.fitted(rows, draw), frozen.scaler)
+        model = Classifier(encoder, encoder.dim, num_outputs)
+        model.start_from(read.head(rows, draw), read.scaler)
         return model
 
     base = {"lowest": FIRST_LAYER, "frozen_statistics": True}
-    arm = Trained(material, start, search_of(run, quick, ways=True), base, seed, keep=True)
+    search = search_of(run, quick, ways=True)
+    if class_weights is not None:
+        search = replace(search, weightings=(class_weights,))
+    arm = Trained(material, start, search, base, seed, keep=True)
     outcome = arm(material.pool, 0, 0)
     assert arm.kept is not None
-    expected = material.y[material.validation]
-    found = Finetuned(
-        arm.kept.cpu().eval(),
+    return arm.kept.cpu().eval(), outcome
+
+
+def _linear(run: Run, material: Material, read: Frozen) -> tuple[nn.Module, Outcome]:
+    """Put the linear reading of the frozen feature on the encoder; numbers in their own unit."""
+    encoder = parted.as_read(run.encoder())
+    model = Classifier(encoder, encoder.dim, aims.outputs(material.task, material.classes))
+    model.start_from(read.fitted(material.pool, 0), read.scaler)
+    outcome = read.probe(material.pool, 0, 0)
+    return model.cpu().eval(), Outcome(
+        outcome.validation, outcome.test, outcome.choices | {"way": "frozen"}
+    )
+
+
+def _judged(run: Run, material: Material, model: nn.Module, outcome: Outcome) -> Finetuned:
+    """Score what the validation part was said to be."""
+    guess, expected, classes = outcome.validation, material.expected, material.classes
+    single, graded = material.task == "single", material.task == "ordinal"
+    return Finetuned(
+        model,
         classes,
-        accuracy(outcome.validation, expected),
-        macro_f1(outcome.validation, expected, len(classes)),
+        metrics.accuracy(guess, expected) if single or graded else None,
+        metrics.macro_f1(guess, expected, len(classes)) if single else None,
         len(expected),
         outcome.choices,
         run.folder / "finetune",
-        _balanced(outcome.validation, expected, len(classes)),
+        _balanced(guess, expected, len(classes)) if single else None,
         tuple(material.notes),
+        material.task,
+        None if single else validated(material, guess),
+        targets.mean_error(guess, expected) if graded or material.task == "regression" else None,
     )
-    _save(run, found, material)
-    return found
 
 
 def material_of(
-    run: Run, labels: str | Path | None, label_column: str | None, seed: int
+    run: Run,
+    labels: str | Path | None,
+    label_column: str | None,
+    seed: int,
+    task: str | None = None,
 ) -> Material:
     """Return all labelled samples; a part of them is for validation, none for a test.
 
     Raises:
-        UsageError: the labels are not one class a sample, or too few.
+        UsageError: the labels do not fit the task, or are too few.
         DataError: none of the samples can be read.
     """
     data = run.config.data
-    part = splits.Part(
-        *read_labelled(
-            labels,
-            run.source(),
-            table=data.path,
-            column=data.column,
-            label_column=label_column,
-        )
-    )
+    found = read_for_task(
+        labels, run.source(), table=data.path, column=data.column, label_column=label_column,
+        task=task,
+    )  # fmt: skip
+    part = splits.Part(*found)
     inputs = Inputs(
         part.source, part.labels.indices, run.modality(), trained_on.document_length(run)
     )
-    notes = [part.labels.missing] if part.labels.missing else []
+    notes = splits.said_of(part.labels)
     if inputs.bad:
         name, reason = inputs.bad[0]
         notes.append(f"{len(inputs.bad)} labelled samples cannot be read (first: {name}: {reason})")
     kept = np.flatnonzero(np.isin(part.labels.indices, inputs.indices))
     part = part.take(kept)
-    if form_of(part.labels) != "single":
-        raise UsageError(
-            "These labels are several a sample, or numbers; finetune makes classifiers of one "
-            "class a sample. `unlabeled evaluate` reads them; give a column of classes with "
-            "--label-column."
-        )
     y = part.labels.y
     if not len(y):
         raise DataError(f"No labelled {data.kind} can be read.")
@@ -206,140 +274,15 @@ def material_of(
         None,
         part.labels.classes,
         notes=notes,
+        targets=part.labels.targets,
+        targets_test=None if part.labels.targets is None else part.labels.targets[:1],
+        task=part.labels.task,
         group_train=part.labels.group,
     )
 
 
 def _balanced(guess: Any, expected: NDArray[np.int64], num_classes: int) -> float | None:
     """Return balanced accuracy where accuracy misleads (see `metrics.IMBALANCE`)."""
-    if headline(expected, num_classes) == "accuracy":
+    if metrics.headline(expected, num_classes) == "accuracy":
         return None
-    return balanced_accuracy(guess, expected)
-
-
-def _for_text(encoder: Any, modality: Any, classes: list[str], seed: int) -> TextClassifier:
-    """Put the library's classification head on a text encoder.
-
-    BERT's pooler begins as the identity; a random one would hide what was learned.
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    config = copy.deepcopy(encoder.model.config)
-    config._attn_implementation = None
-    config.num_labels = len(classes)
-    config.id2label = dict(enumerate(classes))
-    config.label2id = {name: i for i, name in enumerate(classes)}
-    config.pad_token_id = int(modality.pad_id or 0)
-    config.problem_type = "single_label_classification"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        full = AutoModelForSequenceClassification.from_config(config)
-    base = getattr(full, full.base_model_prefix)
-    base.load_state_dict(encoder.model.state_dict(), strict=False)
-    pooler = getattr(getattr(base, "pooler", None), "dense", None)
-    if isinstance(pooler, nn.Linear):
-        with torch.no_grad():
-            pooler.weight.copy_(torch.eye(len(pooler.weight)))
-            pooler.bias.zero_()
-    return TextClassifier(full)
-
-
-def _save(run: Run, found: Finetuned, material: Material) -> None:
-    """Write the classifier, open it again, and compare.
-
-    Raises:
-        DataError: what was written gives something else.
-    """
-    found.folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(found.model, TextClassifier):
-        found.model.full.config.architectures = [type(found.model.full).__name__]
-        found.model.full.save_pretrained(str(found.folder))
-    else:
-        assert isinstance(found.model, Classifier)
-        if hasattr(found.model.encoder, "blueprint"):
-            _save_timm(found.folder, found.model, found.classes)
-        else:
-            headed.save(found.folder, found.model)
-    record = {
-        "classes": found.classes,
-        "accuracy": found.accuracy,
-        "macro_f1": found.macro_f1,
-        "balanced_accuracy": found.balanced,
-        "validation": found.validation,
-        "train": len(material.pool),
-        "choices": found.choices,
-    }
-    write_json(found.folder / CLASSES, record)
-    rows = np.arange(min(8, len(material.train)))
-    again, _ = load(run)
-    given, got = (scores(model, material.train, rows) for model in (found.model, again))
-    difference = float(np.abs(given - got).max())
-    if not difference <= _LIMIT * max(1.0, float(np.abs(given).max())):
-        raise DataError(
-            f"The classifier written to {found.folder} differs from the trained one by "
-            f"{difference:.2g}. Please report this."
-        )
-
-
-def _save_timm(folder: Path, model: Classifier, classes: list[str]) -> None:
-    from unlabeled.encoders import timm_folder
-
-    encoder: Any = model.encoder
-    network = copy.deepcopy(encoder.model)
-    network.reset_classifier(len(classes))
-    with torch.no_grad():
-        network.get_classifier().weight.copy_(model.head.weight)
-        network.get_classifier().bias.copy_(model.head.bias)
-    timm_folder.write(folder, network, encoder.blueprint)
-    path = folder / "config.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content |= {"num_classes": len(classes), "label_names": classes}
-    content["pretrained_cfg"]["num_classes"] = len(classes)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def load(run: Run) -> tuple[nn.Module, list[str]]:
-    """Return the classifier of a run, in eval mode, and its classes.
-
-    Raises:
-        UsageError: the run has none.
-    """
-    folder = run.folder / "finetune"
-    classes = read_json(folder / CLASSES).get("classes")
-    if not isinstance(classes, list):
-        raise UsageError(
-            f"{run.folder} has no classifier yet. Make one with "
-            f"`unlabeled finetune {run.folder} --labels FILE`."
-        )
-    if read_json(folder / CLASSES).get("task") == "lot":
-        raise UsageError(
-            f"The classifier in {folder} reads many recordings together. "
-            f"`unlabeled predict {run.folder} DATA` uses it."
-        )
-    if read_json(folder / CLASSES).get("task") in ("tagging", "transcript", "action"):
-        raise UsageError(
-            f"{folder} tags words, transcribes or acts; it has no class for a whole sample. "
-            f"`unlabeled predict {run.folder} DATA` uses it."
-        )
-    if strings(run.config.data.kind):
-        from transformers import AutoModelForSequenceClassification
-
-        full = AutoModelForSequenceClassification.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True
-        )
-        return TextClassifier(full).eval(), [str(name) for name in classes]
-    model = headed.load(folder) if (folder / headed.HEAD).exists() else _load_timm(folder, classes)
-    return model.eval(), [str(name) for name in classes]
-
-
-def _load_timm(folder: Path, classes: list[str]) -> Classifier:
-    from unlabeled.encoders import vision
-
-    encoder = vision.load(folder)
-    model = Classifier(encoder, encoder.dim, len(classes))
-    state = load_file(folder / "model.safetensors")
-    name = encoder.model.pretrained_cfg["classifier"]
-    with torch.no_grad():
-        model.head.weight.copy_(state[f"{name}.weight"])
-        model.head.bias.copy_(state[f"{name}.bias"])
-    return model
+    return metrics.balanced_accuracy(guess, expected)

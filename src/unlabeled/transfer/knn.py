@@ -86,10 +86,34 @@ def predict(
         num_classes: K.
         k: neighbours.
     """
+    found: NDArray[np.int64] = _shares(train, y, queries, num_classes, k).argmax(axis=1)
+    return found
+
+
+def mean_class(
+    train: NDArray[np.float32],
+    y: NDArray[np.int64],
+    queries: NDArray[np.float32],
+    num_classes: int,
+    k: int,
+) -> NDArray[np.int64]:
+    """Return the rounded mean of the neighbours' grades, (Q,); as for `predict`."""
+    shares = _shares(train, y, queries, num_classes, k)
+    found: NDArray[np.int64] = np.rint(shares @ np.arange(num_classes)).astype(np.int64)
+    return found
+
+
+def _shares(
+    train: NDArray[np.float32],
+    y: NDArray[np.int64],
+    queries: NDArray[np.float32],
+    num_classes: int,
+    k: int,
+) -> NDArray[np.float64]:
+    """Return each class's share of the votes, (Q, K)."""
     unit = normalise(train).T
     asked = normalise(queries)
     parts = [
-        votes(asked[i : i + _BLOCK] @ unit, y, num_classes, k).argmax(axis=1)
-        for i in range(0, len(asked), _BLOCK)
+        votes(asked[i : i + _BLOCK] @ unit, y, num_classes, k) for i in range(0, len(asked), _BLOCK)
     ]
-    return np.concatenate(parts).astype(np.int64)
+    return np.concatenate(parts)

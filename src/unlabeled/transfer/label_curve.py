@@ -30,6 +30,7 @@ class Row:
         choices: hyper-parameters chosen without the test part.
         seconds: what it took.
         labelled: hash of the samples that it depends on; see `Material.told`.
+        mae: mean absolute error on the test part, of grades or numbers.
     """
 
     reading: str
@@ -42,6 +43,7 @@ class Row:
     choices: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     labelled: str = ""
+    mae: float | None = None
 
     @property
     def key(self) -> tuple[str, int, int]:

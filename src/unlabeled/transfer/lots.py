@@ -158,7 +158,7 @@ def learn(
             f"{run.folder} is of {run.config.data.kind} with {run.config.encoder.name}. Leave it "
             "out."
         )
-    material = finetune.material_of(run, labels, label_column, seed)
+    material = finetune.material_of(run, labels, label_column, seed, "single")
     further, names = _pool(run, material, seed)
     made = Lots(encoder.eval(), run.modality(), reading, material.classes, {})
     parts = [material.train] if further is None else [material.train, further]

@@ -31,7 +31,7 @@ class Material:
         notes: what a sceptic should know.
         targets: (N, K) or (N,), where a sample has several labels or a number.
         targets_test: the same of the test part.
-        task: ``single``, ``multi`` or ``regression``.
+        task: ``single``, ``multi``, ``ordinal`` or ``regression``.
         group_train: (N,) groups of the samples of `train`, if known.
         whole: what labels are drawn from, of which `pool` was read; None: `pool` itself.
         base: (S,) rows of `train` that are there whatever is drawn; None: all.
@@ -60,9 +60,9 @@ class Material:
         return self.y_test if self.targets_test is None else self.targets_test
 
     @property
-    def expected(self) -> NDArray[np.int64]:
-        """Return the classes of the validation part."""
-        return self.y[self.validation]
+    def expected(self) -> NDArray[Any]:
+        """Return what validation guesses are compared with."""
+        return (self.y if self.targets is None else self.targets)[self.validation]
 
     @property
     def class_sizes(self) -> list[int]:

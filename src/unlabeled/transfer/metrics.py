@@ -41,3 +41,12 @@ def headline(y: NDArray[np.int64], num_classes: int) -> str:
     counts = np.bincount(y, minlength=num_classes)
     counts = counts[counts > 0]
     return "macro_f1" if counts.max() > IMBALANCE * counts.min() else "accuracy"
+
+
+def single(guess: NDArray[np.int64], y: NDArray[np.int64], num_classes: int) -> float:
+    """Return the score of one class a sample, by the metric that fits; 0 without samples."""
+    if not len(y):
+        return 0.0
+    if headline(y, num_classes) == "macro_f1":
+        return macro_f1(guess, y, num_classes)
+    return accuracy(guess, y)

@@ -191,4 +191,5 @@ def _known(
     mask = np.arange(len(seen.indices) + len(y)) >= len(seen.indices)
     padded = np.concatenate([np.zeros(len(seen.indices), np.int64), y])
     features = np.concatenate([seen.features, theirs.features])
-    return suggest.Known(features, mask, padded if form_of(labelled) == "single" else None)
+    classes = form_of(labelled) in ("single", "ordinal")
+    return suggest.Known(features, mask, padded if classes else None)

@@ -8,7 +8,9 @@ Nesterov's momentum with restarts makes it fast. All fits share two matrix produ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlabeled import rng
+from unlabeled.transfer import metrics
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """L2 penalties tried, for features scaled by `Scaler` (rows have length about 1)."""
@@ -68,11 +71,13 @@ class Probe:
         weight: (D, K).
         bias: (K,).
         penalty: the L2 penalty chosen.
+        balanced: whether each class weighed the same, however many samples it had.
     """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     penalty: float
+    balanced: bool = False
 
     def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of scaled features, (N, D) -> (N, K)."""
@@ -192,42 +197,105 @@ def folds(y: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
     return [place == i for i in range(1 if len(y) > _ONE_FOLD_ABOVE else count)]
 
 
-def choose_penalty(
-    features: NDArray[np.float32], y: NDArray[np.int64], num_classes: int, seed: int = 0
-) -> float:
-    """Choose the L2 penalty by cross-validation inside the labelled samples alone.
+def class_weights(y: NDArray[np.int64], num_classes: int) -> NDArray[np.float32]:
+    """Return weights with which every class counts the same, N / (classes there x its samples).
 
-    Accuracy decides, then log-likelihood.
+    >>> class_weights(np.array([0, 0, 0, 2]), 3).round(3).tolist()
+    [0.667, 0.0, 2.0]
+    """
+    counts = np.bincount(y, minlength=num_classes)
+    there = counts > 0
+    found = np.where(there, len(y) / (there.sum() * np.maximum(counts, 1)), 0)
+    return found.astype(np.float32)
+
+
+def _fits(
+    features: NDArray[np.float32],
+    y: NDArray[np.int64],
+    num_classes: int,
+    kept: NDArray[np.bool_],
+    penalties: Sequence[float],
+    balanced: bool,
+    max_steps: int = 500,
+    tolerance: float = 1e-4,
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Fit each penalty on the rows that are kept, (J, N); every class may weigh the same."""
+    rows = kept.astype(np.float32)
+    largest = np.ones(len(penalties), np.float32)
+    if balanced:
+        rows = np.stack([part * class_weights(y[part > 0], num_classes)[y] for part in rows])
+        largest = rows.max(axis=1)  # the bound of `solve` holds for weights up to 1
+        rows /= largest[:, None]
+        tolerance *= float(rows.mean())
+    lam = np.array(penalties) / largest
+    return solve(features, y, num_classes, lam, rows, max_steps, tolerance)
+
+
+def _choose(
+    features: NDArray[np.float32],
+    y: NDArray[np.int64],
+    num_classes: int,
+    seed: int,
+    weightings: Sequence[bool],
+) -> tuple[float, bool]:
+    """Return the penalty, and whether classes weigh the same, that are best on what is left out.
+
+    Accuracy decides, or macro F1 where classes are imbalanced; then the log-likelihood.
     """
     left_out = folds(y, seed)
     if not left_out:
-        return DEFAULT_PENALTY
-    grid = np.tile(np.array(PENALTIES), len(left_out))
-    kept = np.repeat(~np.stack(left_out), len(PENALTIES), axis=0).astype(np.float32)
-    weight, bias = solve(features, y, num_classes, grid, kept, max_steps=200, tolerance=1e-3)
-    gained = np.zeros((len(PENALTIES), 2))
-    for j in range(len(grid)):
-        rows = left_out[j // len(PENALTIES)]
-        logits = features[rows] @ weight[j] + bias[j]
-        logits = logits - logits.max(axis=1, keepdims=True)
-        chance = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        hit = logits.argmax(axis=1) == y[rows]
-        gained[j % len(PENALTIES)] += hit.sum(), chance[np.arange(len(chance)), y[rows]].sum()
-    best = max(range(len(PENALTIES)), key=lambda i: (round(gained[i, 0]), gained[i, 1]))
-    return PENALTIES[best]
+        return DEFAULT_PENALTY, weightings[0]
+    grid = PENALTIES * len(left_out)
+    kept = np.repeat(~np.stack(left_out), len(PENALTIES), axis=0)
+    gained: dict[tuple[float, bool], tuple[float, float]] = {}
+    for balanced in weightings:
+        weight, bias = _fits(
+            features, y, num_classes, kept, grid, balanced, max_steps=200, tolerance=1e-3
+        )
+        for i, penalty in enumerate(PENALTIES):
+            places = range(i, len(grid), len(PENALTIES))
+            parts = [
+                _judged(features[mask], y[mask], weight[places[j]], bias[places[j]])
+                for j, mask in enumerate(left_out)
+            ]
+            guess = np.concatenate([said for said, _ in parts])
+            real = np.concatenate([y[mask] for mask in left_out])
+            hit = metrics.single(guess, real, num_classes)
+            gained[penalty, balanced] = round(hit, 9), sum(likely for _, likely in parts)
+    return max(gained, key=gained.__getitem__)
+
+
+def _judged(
+    x: NDArray[np.float32], y: NDArray[np.int64], weight: Any, bias: Any
+) -> tuple[NDArray[np.int64], float]:
+    """Return guesses of rows, and the log-likelihood of what they are."""
+    logits = x @ weight + bias
+    logits = logits - logits.max(axis=1, keepdims=True)
+    chance = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return logits.argmax(axis=1), float(chance[np.arange(len(y)), y].sum())
 
 
 def fit(
-    features: NDArray[np.float32], y: NDArray[np.int64], num_classes: int, seed: int = 0
+    features: NDArray[np.float32],
+    y: NDArray[np.int64],
+    num_classes: int,
+    seed: int = 0,
+    weighting: str | None = "none",
 ) -> Probe:
-    """Choose the penalty and fit on all labelled samples.
+    """Choose the penalty by cross-validation inside the labelled samples, and fit on all of them.
 
     Args:
         features: (N, D), scaled by `Scaler`.
         y: (N,) classes.
         num_classes: K.
         seed: of the folds.
+        weighting: ``none``; ``balanced``: every class weighs the same; None: chosen as the
+            penalty is, where classes are imbalanced.
     """
-    penalty = choose_penalty(features, y, num_classes, seed)
-    weight, bias = solve(features, y, num_classes, np.array([penalty]))
-    return Probe(weight[0].astype(np.float32), bias[0].astype(np.float32), penalty)
+    tried = {"none": (False,), "balanced": (True,), None: (False, True)}[weighting]
+    if metrics.headline(y, num_classes) == "accuracy":
+        tried = tried[:1]
+    penalty, balanced = _choose(features, y, num_classes, seed, tried)
+    every = np.ones((1, len(y)), dtype=bool)
+    weight, bias = _fits(features, y, num_classes, every, [penalty], balanced)
+    return Probe(weight[0].astype(np.float32), bias[0].astype(np.float32), penalty, balanced)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -18,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from unlabeled.transfer import baselines, knn, metrics, probe, targets
+from unlabeled.transfer import aims, baselines, knn, metrics, ordinal, probe, targets
+from unlabeled.transfer.aims import Number, aim_of
 from unlabeled.transfer.features import Inputs, of_inputs
 from unlabeled.transfer.training import Recipe, scores, train
 from unlabeled.transfer.ways import RATES
 from unlabeled.types import View
+
+_WEIGHTINGS = ("none", "balanced")
 
 
 class Known(Protocol):
@@ -34,6 +37,7 @@ class Known(Protocol):
     test: Inputs
     classes: list[str]
     targets: NDArray[np.float32] | None
+    task: str
 
     @property
     def steady(self) -> NDArray[np.int64]:
@@ -46,7 +50,7 @@ class Outcome:
     """What a reading says of the validation part and of the test part.
 
     Args:
-        validation: (V,) classes, (V, K) labels or (V,) numbers.
+        validation: (V,) classes or grades, (V, K) labels or (V,) numbers.
         test: the same of M samples.
         choices: hyper-parameters that were chosen.
     """
@@ -61,14 +65,11 @@ Reading = Callable[[NDArray[np.int64], int, int], Outcome]
 
 def validated(known: Known, guess: NDArray[Any]) -> float:
     """Return how good guesses of the validation part are, by the metric that fits it."""
-    y, aims = known.y[known.validation], known.targets
-    if aims is not None:
-        metric = targets.METRICS["multi" if aims.ndim == 2 else "regression"]
-        return targets.score(guess, aims[known.validation], metric)
-    num_classes = len(known.classes)
-    if len(y) and metrics.headline(y, num_classes) == "macro_f1":
-        return metrics.macro_f1(guess, y, num_classes)
-    return metrics.accuracy(guess, y) if len(y) else 0.0
+    aims, metric = known.targets, targets.METRICS.get(known.task)
+    truth: NDArray[Any] = (known.y if aims is None else aims)[known.validation]
+    if metric is None:
+        return metrics.single(guess, truth, len(known.classes))
+    return targets.score(guess, truth, metric) if len(truth) else 0.0
 
 
 class Frozen:
@@ -77,13 +78,18 @@ class Frozen:
     Args:
         known: the samples.
         make: returns features of the labelled and of the test samples.
+        weighting: of classes, as for `probe.fit`.
     """
 
-    def __init__(self, known: Known, make: Callable[[], baselines.Plain]) -> None:
-        self.known, self._make = known, make
+    def __init__(
+        self, known: Known, make: Callable[[], baselines.Plain], weighting: str | None = None
+    ) -> None:
+        self.known, self._make, self.weighting = known, make, weighting
 
     @staticmethod
-    def of_encoder(known: Known, encoder: Callable[[], nn.Module]) -> Frozen:
+    def of_encoder(
+        known: Known, encoder: Callable[[], nn.Module], weighting: str | None = None
+    ) -> Frozen:
         """Return the features of an encoder."""
 
         def make() -> baselines.Plain:
@@ -91,7 +97,7 @@ class Frozen:
             train, test = of_inputs(network, known.train), of_inputs(network, known.test)
             return baselines.Plain(train, test, whiten=True)
 
-        return Frozen(known, make)
+        return Frozen(known, make, weighting)
 
     @cached_property
     def features(self) -> baselines.Plain:
@@ -118,28 +124,64 @@ class Frozen:
             said = [targets.nearest(x, known.targets[rows], part, k) for part in asked]
             return Outcome(said[0], said[1], {"k": k})
         k = knn.choose_k(x, y, num_classes)
-        guesses = [knn.predict(x, y, part, num_classes, k) for part in asked]
+        if known.task == "ordinal":
+            guesses = [knn.mean_class(x, y, part, num_classes, k) for part in asked]
+        else:
+            guesses = [knn.predict(x, y, part, num_classes, k) for part in asked]
         return Outcome(guesses[0], guesses[1], {"k": k})
 
     def fitted(self, rows: NDArray[np.int64], draw: int) -> probe.Probe:
-        """Return the linear probe of some labelled samples."""
-        y = self.known.y[rows]
-        return probe.fit(self.scaled[0][rows], y, len(self.known.classes), draw)
+        """Return the linear reading of some labelled samples: a column for each output.
+
+        Outputs are those that a network has (`aims.outputs`); of numbers, in their own unit.
+        """
+        known, x = self.known, self.scaled[0][rows]
+        if known.task == "ordinal":
+            link = ordinal.fit(x, known.y[rows], len(known.classes), draw)
+            weight = np.repeat(link.weight[:, None], len(link.cuts), axis=1)
+            return probe.Probe(weight, -link.cuts, link.penalty)
+        if known.targets is not None:
+            return targets.fit(x, known.targets[rows], draw, self.weighting)
+        return probe.fit(x, known.y[rows], len(known.classes), draw, self.weighting)
+
+    def head(self, rows: NDArray[np.int64], draw: int) -> probe.Probe:
+        """Return the linear reading as a network's training begins with it."""
+        fitted, aim = self.fitted(rows, draw), aim_of(self.known, rows)
+        return aim.begun(fitted) if isinstance(aim, Number) else fitted
 
     def probe(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
-        """Read by logistic regression, or by ridge regression where targets are numbers."""
+        """Read by logistic regression, by ridge where targets are numbers, or by a linked line."""
         if self.known.targets is not None:
             return self._to_targets(self.known.targets, rows, draw)
+        if self.known.task == "ordinal":
+            return self._to_grades(rows, draw)
         if not isinstance(self.features.train, np.ndarray):
             return self._sparse(rows, draw)
         fitted = self.fitted(rows, draw)
         train, test = self.scaled
         guesses = fitted.predict(train[self.known.validation]), fitted.predict(test)
-        return Outcome(*guesses, {"l2": fitted.penalty})
+        chosen: dict[str, Any] = {"l2": fitted.penalty}
+        if aims.imbalanced(self.known, rows):
+            chosen["class_weights"] = _WEIGHTINGS[fitted.balanced]
+        return Outcome(*guesses, chosen)
+
+    @property
+    def _read(self) -> tuple[Any, Any, bool]:
+        """Return features as they are read: scaled where dense, as they are where sparse."""
+        dense = isinstance(self.features.train, np.ndarray)
+        found = self.scaled if dense else (self.features.train, self.features.test)
+        return *found, dense
+
+    def _to_grades(self, rows: NDArray[np.int64], draw: int) -> Outcome:
+        train, test, dense = self._read
+        tried = probe.PENALTIES if dense else baselines.PENALTIES
+        y, num_grades = self.known.y[rows], len(self.known.classes)
+        link = ordinal.fit(train[rows], y, num_grades, draw, tried)
+        guesses = link.predict(train[self.known.validation]), link.predict(test)
+        return Outcome(*guesses, {"l2": link.penalty})
 
     def _to_targets(self, aims: NDArray[np.float32], rows: NDArray[np.int64], draw: int) -> Outcome:
-        dense = isinstance(self.features.train, np.ndarray)
-        train, test = self.scaled if dense else (self.features.train, self.features.test)
+        train, test, _ = self._read
         asked = [train[self.known.validation], test]
         said, chosen = targets.linear(train[rows], aims[rows], asked, draw)
         return Outcome(said[0], said[1], chosen)
@@ -164,6 +206,8 @@ class Search:
         fewest: least steps of the longest run.
         most: most steps of the longest run.
         ways: which weights are moved; the first is judged with the rates.
+        weightings: of classes, ``none`` or ``balanced``; further ones than the first are tried
+            where classes are imbalanced.
     """
 
     views: tuple[View, ...]
@@ -173,12 +217,17 @@ class Search:
     fewest: int = 200
     most: int = 1500
     ways: tuple[str, ...] = ("all",)
+    # What rows depend on is told by the repr; balanced draws are trained as they were before.
+    weightings: tuple[str, ...] = field(default=("none", "balanced"), repr=False)
 
     def longest(self, num_labels: int) -> Recipe:
         """Return the longest run with the first rate and view."""
         batch = 32 if num_labels < 32 else 64
         steps = min(max(self.fewest, math.ceil(self.epochs * num_labels / batch)), self.most)
-        return Recipe(rate=self.rates[0], steps=steps, view=self.views[0], batch=batch)
+        balanced = self.weightings[0] == "balanced"
+        return Recipe(
+            rate=self.rates[0], steps=steps, view=self.views[0], batch=batch, balanced=balanced
+        )
 
     @property
     def cost(self) -> float:
@@ -238,6 +287,7 @@ class Trained:
             rate=float(choices["rate"]),
             view=view,
             way=str(choices.get("way", "all")),
+            balanced=choices.get("class_weights", "none") == "balanced",
             **self.base,
         )
         self._chosen[count] = recipe, int(choices["steps"])
@@ -280,6 +330,10 @@ class Trained:
         for way in self.search.ways[1:]:
             recipe = replace(best, way=way, rate=best.rate * RATES[way])
             gained[recipe] = self._judge(model, rows, recipe, draw)
+        best = max(gained, key=gained.__getitem__)
+        if len(self.search.weightings) > 1 and aims.imbalanced(self.known, rows):
+            recipe = replace(best, balanced=not best.balanced)
+            gained[recipe] = self._judge(model, rows, recipe, draw)
         return max(gained, key=gained.__getitem__)
 
     def _judge(self, model: nn.Module, rows: NDArray[np.int64], recipe: Recipe, draw: int) -> float:
@@ -289,17 +343,10 @@ class Trained:
         raise AssertionError("unreachable")
 
     def _validate(self, model: nn.Module, rows: NDArray[np.int64]) -> tuple[NDArray[Any], float]:
-        """Return the guesses of the validation part, and accuracy with likelihood as tie-break."""
-        y, aims = self.known.y[self.known.validation], self.known.targets
-        logits = scores(model, self.known.train, self.known.validation).astype(np.float64)
-        if aims is not None:
-            found = logits.astype(np.float32)
-            truth = aims[self.known.validation]
-            return targets.decide(found, aims[rows]), targets.gain(found, aims[rows], truth)
-        logits -= logits.max(axis=1, keepdims=True)
-        likely = logits[np.arange(len(y)), y] - np.log(np.exp(logits).sum(axis=1))
-        guess = logits.argmax(axis=1)
-        return guess, float((guess == y).mean() + 1e-4 * np.exp(likely.mean()))
+        """Return the guesses of the validation part, and how good they are."""
+        aim = aim_of(self.known, rows)
+        logits = scores(model, self.known.train, self.known.validation)
+        return aim.guess(logits), aim.gain(logits)
 
     def _train(
         self,
@@ -309,20 +356,13 @@ class Trained:
         stops: list[int],
         draw: int,
     ) -> Any:
-        fresh, y, aims = copy.deepcopy(model), self.known.y[rows], self.known.targets
-        if aims is not None:
-            return train(
-                fresh, self.known.train, rows, targets.trained_on(aims[rows]), recipe,
-                self.seed + draw, stops,
-            )  # fmt: skip
-        return train(fresh, self.known.train, rows, y, recipe, self.seed + draw, stops)
+        fresh, seed = copy.deepcopy(model), self.seed + draw
+        aim = aim_of(self.known, rows, recipe.balanced)
+        return train(fresh, self.known.train, rows, aim.wanted, recipe, seed, stops, aim.loss)
 
     def _tested(self, model: nn.Module, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the guesses of the test part."""
-        logits, aims = scores(model, self.known.test), self.known.targets
-        guess: NDArray[Any]
-        guess = logits.argmax(1) if aims is None else targets.decide(logits, aims[rows])
-        return guess
+        return aim_of(self.known, rows).guess(scores(model, self.known.test))
 
     def _run(
         self,
@@ -347,4 +387,6 @@ class Trained:
             "longest": recipe.steps,
             "way": recipe.way,
         }
+        if aims.imbalanced(self.known, rows):
+            choices["class_weights"] = _WEIGHTINGS[recipe.balanced]
         return Made(Outcome(found[0], found[1], choices), found[2], best, kept)

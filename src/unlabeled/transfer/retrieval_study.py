@@ -184,7 +184,7 @@ def _classes(labels: Labels) -> Labels:
         UsageError: they are numbers.
     """
     found = as_task(labels, None)
-    if found.task in ("single", "multi"):
+    if found.task in ("single", "multi", "ordinal"):
         return found
     raise UsageError(
         "--task retrieval asks which samples are of one class, and these labels are numbers "

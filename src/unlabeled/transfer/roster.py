@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unlabeled import kinds
 from unlabeled.errors import UsageError
-from unlabeled.transfer import baselines, parted, public, trained_on
+from unlabeled.transfer import aims, baselines, parted, public, trained_on
 from unlabeled.transfer.arms import ARMS
 from unlabeled.transfer.attentive import AttentiveProbe, LayersProbe
 from unlabeled.transfer.boosted import Boosted
@@ -87,18 +87,17 @@ def readings(
         found["attentive"] = AttentiveProbe(material, run.encoder)
     frozen = {"probe": ours, "untrained": fresh, **plain, **in_parts}
     begun = in_parts.get("parts", ours)  # recordings are trained as they are read best
-    num_classes = 1 if material.task == "regression" else len(material.classes)
+    num_outputs = aims.outputs(material.task, material.classes)
 
     def start_trained(rows: NDArray[np.int64], draw: int) -> Classifier:
         encoder = parted.as_read(run.encoder())
-        model = Classifier(encoder, encoder.dim, num_classes)
-        if material.task == "single":
-            model.start_from(begun.fitted(rows, draw), begun.scaler)
+        model = Classifier(encoder, encoder.dim, num_outputs)
+        model.start_from(begun.head(rows, draw), begun.scaler)
         return model
 
     def start_fresh(rows: NDArray[np.int64], draw: int) -> Classifier:
         encoder = parted.as_read(run.fresh(seed + draw))
-        return Classifier(encoder, encoder.dim, num_classes)
+        return Classifier(encoder, encoder.dim, num_outputs)
 
     tuned = {"lowest": FIRST_LAYER, "frozen_statistics": True}
     several = search_of(run, quick, ways=True)

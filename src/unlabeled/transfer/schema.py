@@ -29,6 +29,10 @@ class RowModel(_Strict):
     validation: float = Field(ge=0, le=1, description="score on the validation part")
     choices: dict[str, Any] = Field(description="hyper-parameters, chosen without the test part")
     seconds: float = Field(ge=0, description="what it took")
+    mae: float | None = Field(
+        None, ge=0, description="mean absolute error on the test part: grades, or the unit of the "
+        "numbers; null: neither"
+    )  # fmt: skip
     run: str = Field("", description="folder of the other seed's run; empty: the run itself")
 
 
@@ -42,6 +46,9 @@ class SummaryModel(_Strict):
     low: float | None = Field(description="lower end of the 95 % interval; null for one draw")
     high: float | None = Field(description="upper end")
     n: int = Field(ge=1, description="draws")
+    mae: float | None = Field(
+        None, ge=0, description="mean absolute error over draws; null: neither grades nor numbers"
+    )
 
 
 class SavedPointModel(_Strict):
@@ -117,8 +124,10 @@ class ResultsModel(_Strict):
     """The whole file."""
 
     format: Literal[1] = Field(description="version of this form")
-    metric: Literal["accuracy", "macro_f1", "label_f1", "r2"] = Field(description="what `score` is")
-    task: Literal["single", "multi", "regression", "tagging"] = Field(
+    metric: Literal["accuracy", "macro_f1", "label_f1", "r2", "quadratic_kappa"] = Field(
+        description="what `score` is; below 0 counts as 0"
+    )
+    task: Literal["single", "multi", "ordinal", "regression", "tagging"] = Field(
         "single", description="the form of the labels"
     )
     classes: list[str] = Field(min_length=2, description="names of the classes")

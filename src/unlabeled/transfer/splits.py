@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from unlabeled import rng
 from unlabeled.data.find import Source
-from unlabeled.data.label_forms import as_task
-from unlabeled.data.labels import Labels, read_labelled
+from unlabeled.data.label_columns import read_for_task
+from unlabeled.data.labels import Labels
 from unlabeled.data.sketch import Sketches
 from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     from unlabeled.runs import Run
 
 _WORDS = {
-    "multi": "Labels were read as several a sample (--task single reads each as one class); "
-    "labels per class count samples drawn for their rarest label.",
-    "regression": "Labels were read as numbers (--task single reads them as classes); labels per "
-    "class count samples of each fifth of the range, and the score is the share of variance that "
-    "is explained, 0 where the mean would do as well.",
+    "multi": "Labels were read as several a sample (--task classification reads each as one "
+    "class); labels per class count samples drawn for their rarest label.",
+    "ordinal": "Labels were read as grades, {grades} (--task classification reads them as "
+    "classes); the score is the quadratic-weighted kappa: 1 where all are right, 0 where chance "
+    "would do as well or better. Beside it stands the mean absolute error in grades.",
+    "regression": "Labels were read as numbers (--task classification reads them as classes); "
+    "labels per class count samples of each fifth of the range, and the score is the share of "
+    "variance that is explained, 0 where the mean would do as well.",
 }
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.2
@@ -147,31 +150,12 @@ def _parts(
 ) -> tuple[Part, Part, str]:
     """Return what is trained and validated on, what is tested on, and how it was decided."""
     run, data = runs[0], runs[0].config.data
-    column = data.column
-    found = Part(
-        *read_labelled(
-            labels, run.source(), table=data.path, column=column, label_column=label_column
-        )
-    )
-    found = leaks.look(Part(found.source, as_task(found.labels, task)), book)
-    if found.labels.task != "single":
-        notes.append(_WORDS[found.labels.task])
-    if found.labels.missing:
-        notes.append(found.labels.missing)
+    asked: dict[str, Any] = {"table": data.path, "column": data.column}
+    asked |= {"label_column": label_column, "task": task}
+    found = leaks.look(Part(*read_for_task(labels, run.source(), **asked)), book)
+    notes.extend(said_of(found.labels))
     if test is not None:
-        classes = found.labels.classes if found.labels.task == "single" else None
-        tested = Part(
-            *read_labelled(
-                test,
-                run.source(),
-                table=data.path,
-                column=column,
-                label_column=label_column,
-                classes=classes,
-            )
-        )
-        if found.labels.task != "single":
-            tested = Part(tested.source, as_task(tested.labels, found.labels.task, found.labels))
+        tested = Part(*read_for_task(test, run.source(), **asked, like=found.labels))
         if tested.labels.missing:
             notes.append(f"Test part: {tested.labels.missing}")
         tested = leaks.look(tested, book)
@@ -183,6 +167,14 @@ def _parts(
         if mask.any() and not mask.all():
             return found.take(~mask), found.take(mask), "column split of the labels"
     return _cut(runs, found, seed)
+
+
+def said_of(labels: Labels) -> list[str]:
+    """Say how labels were read, where not as classes, and how many samples have none."""
+    words = _WORDS.get(labels.task, "").format(grades=" < ".join(labels.classes))
+    cells = 0 if labels.targets is None else int(np.isnan(labels.targets).sum())
+    unknown = f"Cells that are not known: {cells:,}; nothing learned from them or counted them."
+    return [said for said in (words, labels.missing, unknown if cells else "") if said]
 
 
 def _cut(runs: Sequence[Run], found: Part, seed: int) -> tuple[Part, Part, str]:

@@ -233,7 +233,7 @@ class Study:
 
     def _score(self, name: str, count: int, draw: int, found: Outcome, seconds: float) -> Row:
         material = self.material
-        if material.targets is not None:
+        if self.metric in targets.METRICS.values():
             return self._score_targets(name, count, draw, found, seconds)
         num_classes, truth = len(material.classes), material.y_test
         expected = material.expected
@@ -256,17 +256,17 @@ class Study:
         self, name: str, count: int, draw: int, found: Outcome, seconds: float
     ) -> Row:
         material = self.material
-        assert material.targets is not None
         score = targets.score(found.test, material.truth, self.metric)
-        expected = material.targets[material.validation]
+        classes, numbers = material.task == "ordinal", material.task in ("ordinal", "regression")
         return Row(
             name,
             count,
             draw,
             score,
-            accuracy=None,
+            accuracy=accuracy(found.test, material.truth) if classes else None,
             macro_f1=None,
-            validation=targets.score(found.validation, expected, self.metric),
+            validation=targets.score(found.validation, material.expected, self.metric),
             choices=found.choices,
             seconds=round(seconds, 3),
+            mae=targets.mean_error(found.test, material.truth) if numbers else None,
         )

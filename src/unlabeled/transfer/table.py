@@ -50,7 +50,21 @@ def lines(results: Mapping[str, Any]) -> list[str]:
         f"Labels saved with {part['ours']} {unit} against {name_of(rival)}: {part['text']}"
         for rival, part in results["labels_saved"].items()
     ]
-    return [*found, *_unlabelled(results), results["verdict"]]
+    return [*found, *_errors(results), *_unlabelled(results), results["verdict"]]
+
+
+def _errors(results: Mapping[str, Any]) -> list[str]:
+    """Say the mean absolute errors with the most labels, where labels are grades or numbers."""
+    most = max((row["labels_per_class"] for row in results["summary"]), default=0)
+    parts = [
+        f"{name_of(row['reading'])} {row['mae']:.3g}"
+        for row in results["summary"]
+        if row["labels_per_class"] == most and row.get("mae") is not None
+    ]
+    unit = "grades" if results.get("task") == "ordinal" else "the numbers' unit"
+    short = unit_of(results.get("task")).short
+    said = f"Mean absolute error in {unit} with {most} {short}: {', '.join(parts)}"
+    return [said] if parts else []
 
 
 def _unlabelled(results: Mapping[str, Any]) -> list[str]:

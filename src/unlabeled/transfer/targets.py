@@ -1,7 +1,9 @@
-"""Readings and scores where a sample has several labels, or a number, instead of one class.
+"""Readings and scores where a sample has several labels, a grade or a number.
 
-``multi``: the score is F1 averaged over labels. ``regression``: the share of variance that is
-explained, 0 where the mean would do as well.
+``multi``: the score is F1 averaged over labels; NaN is a cell that is not known, which counts
+neither as there nor as absent. ``regression``: the share of variance that is explained, 0 where
+the mean would do as well. ``ordinal``: the kappa of Cohen (1968, doi:10.1037/h0026256) with
+squared distances, 0 where chance would do as well.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from torch.nn import functional
 
 from unlabeled.transfer import knn, probe
 
-METRICS = {"multi": "label_f1", "regression": "r2"}
+METRICS = {"multi": "label_f1", "regression": "r2", "ordinal": "quadratic_kappa"}
 _ALPHAS = 10.0 ** np.arange(-4, 3)
+_HEAVIEST = 20.0
+_SURE = 10.0
+"""Logit of a label that all, or none, of the labelled samples have."""
 
 
 def score(guess: NDArray[Any], truth: NDArray[Any], metric: str) -> float:
@@ -38,14 +43,18 @@ def resample(
     """Return the score of each row on each copy of the test part, (M, R).
 
     Args:
-        guesses: (M, N, K) 0 or 1, or (M, N) numbers.
+        guesses: (M, N, K) 0 or 1, or (M, N) numbers or grades.
         truth: (N, K) or (N,).
-        metric: ``label_f1`` or ``r2``.
+        metric: ``label_f1``, ``r2`` or ``quadratic_kappa``.
         weights: (R, N) how often a copy has each item.
     """
-    return _label_f1(guesses, truth, weights) if metric == "label_f1" else _r2(
-        guesses, truth, weights
-    )  # fmt: skip
+    ways = {"label_f1": _label_f1, "r2": _r2, "quadratic_kappa": _quadratic_kappa}
+    return ways[metric](guesses, truth, weights)
+
+
+def mean_error(guess: NDArray[Any], truth: NDArray[Any]) -> float:
+    """Return the mean absolute error: grades, or the unit of the numbers."""
+    return float(np.abs(guess.astype(np.float64) - truth).mean())
 
 
 def _label_f1(
@@ -55,7 +64,8 @@ def _label_f1(
     there = np.zeros(len(weights))
     for label in range(truth.shape[1]):
         real = (truth[:, label] > 0.5).astype(np.float32)
-        said = (guesses[:, :, label] > 0.5).astype(np.float32)
+        known = ~np.isnan(truth[:, label])
+        said = ((guesses[:, :, label] > 0.5) & known).astype(np.float32)
         hits = (said * real) @ weights.T
         both = said @ weights.T + weights @ real
         exists = weights @ real > 0
@@ -76,6 +86,19 @@ def _r2(
     return found
 
 
+def _quadratic_kappa(
+    guesses: NDArray[Any], truth: NDArray[Any], weights: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return ``1 - S(g-y)^2 / (S g^2 + S y^2 - 2 Sg Sy / W)``, at least 0."""
+    w = weights.astype(np.float64)
+    middle = float(truth.mean())  # any grade may be called 0
+    said, real = guesses.astype(np.float64) - middle, truth.astype(np.float64) - middle
+    apart = (said - real) ** 2 @ w.T  # (M, R)
+    chance = said**2 @ w.T + w @ real**2 - 2 * (said @ w.T) * (w @ real) / w.sum(axis=1)
+    found: NDArray[np.float64] = np.where(chance > 0, 1 - apart / np.maximum(chance, 1e-12), 0)
+    return np.clip(found, 0, 1)
+
+
 def linear(
     x: Any, targets: NDArray[np.float32], asked: list[Any], seed: int
 ) -> tuple[list[NDArray[Any]], dict[str, Any]]:
@@ -90,34 +113,57 @@ def linear(
         asked: features of the parts to be guessed.
         seed: of folds.
     """
+    fitted = fit(x, targets, seed)
+    said = [np.asarray(part @ fitted.weight + fitted.bias) for part in asked]
+    chosen = {"l2": fitted.penalty}
     if targets.ndim == 1:
-        return _ridge(x, targets, asked)
-    found = [np.zeros((part.shape[0], targets.shape[1]), dtype=np.int64) for part in asked]
-    chosen = []
-    for label in range(targets.shape[1]):
-        y = (targets[:, label] > 0.5).astype(np.int64)
-        if y.min() == y.max():
-            for guess in found:
-                guess[:, label] = y[0]
-            continue
-        if isinstance(x, np.ndarray):
-            fitted = probe.fit(x, y, 2, seed)
-            chosen.append(fitted.penalty)
-            guesses = [fitted.predict(part) for part in asked]
-        else:
-            from unlabeled.transfer.baselines import fit_sparse
-
-            model, penalty = fit_sparse(x, y, seed)
-            chosen.append(penalty)
-            guesses = [model.predict(part) for part in asked]
-        for guess, said in zip(found, guesses, strict=True):
-            guess[:, label] = said
-    return list(found), {"l2": float(np.median(chosen)) if chosen else 0.0}
+        return [part[:, 0].astype(np.float32) for part in said], chosen
+    return [(part > 0).astype(np.int64) for part in said], chosen
 
 
-def _ridge(
-    x: Any, targets: NDArray[np.float32], asked: list[Any]
-) -> tuple[list[NDArray[Any]], dict[str, Any]]:
+def fit(
+    x: Any, targets: NDArray[np.float32], seed: int, weighting: str | None = None
+) -> probe.Probe:
+    """Fit a linear reading: (D, K) logits of labels, or (D, 1) of a number in its own unit.
+
+    Args:
+        x: (N, D) scaled features of labelled samples, dense or sparse.
+        targets: (N, K), NaN where a cell is not known, or (N,).
+        seed: of folds.
+        weighting: of labels that are there and not there, as for `probe.fit`.
+    """
+    if targets.ndim == 1:
+        return _ridge(x, targets)
+    each = [_logistic(x, column, seed, weighting) for column in targets.T]
+    chosen = [one.penalty for one in each if one.penalty > 0]
+    return probe.Probe(
+        np.hstack([one.weight for one in each]),
+        np.concatenate([one.bias for one in each]),
+        float(np.median(chosen)) if chosen else 0.0,
+    )
+
+
+def _logistic(x: Any, cells: NDArray[np.float32], seed: int, weighting: str | None) -> probe.Probe:
+    """Fit the logit of one label on the samples of which it is known; penalty 0: nothing to fit."""
+    known = np.flatnonzero(~np.isnan(cells))
+    y = (cells[known] > 0.5).astype(np.int64)
+    if not len(y) or y.min() == y.max():
+        sure = _SURE if len(y) and y[0] else -_SURE
+        return probe.Probe(np.zeros((x.shape[1], 1), np.float32), np.array([sure], np.float32), 0.0)
+    if isinstance(x, np.ndarray):
+        two = probe.fit(x[known], y, 2, seed, weighting)
+        return probe.Probe(
+            two.weight[:, 1:] - two.weight[:, :1], two.bias[1:] - two.bias[:1], two.penalty
+        )
+    from unlabeled.transfer.baselines import fit_sparse
+
+    model, penalty = fit_sparse(x[known], y, seed)
+    return probe.Probe(
+        model.coef_.T.astype(np.float32), np.asarray(model.intercept_, np.float32), penalty
+    )
+
+
+def _ridge(x: Any, targets: NDArray[np.float32]) -> probe.Probe:
     from sklearn.linear_model import Ridge, RidgeCV
     from threadpoolctl import threadpool_limits
 
@@ -129,7 +175,8 @@ def _ridge(
             folds = None if isinstance(x, np.ndarray) else min(5, x.shape[0])
             model = RidgeCV(_ALPHAS * x.shape[0], cv=folds).fit(x, targets)
     penalty = float(getattr(model, "alpha_", 1.0))
-    return [model.predict(part).astype(np.float32) for part in asked], {"l2": penalty}
+    weight = np.asarray(model.coef_, np.float32).reshape(-1, 1)
+    return probe.Probe(weight, np.array([model.intercept_], np.float32), penalty)
 
 
 def nearest(
@@ -142,56 +189,44 @@ def nearest(
     near = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
     close = np.take_along_axis(similarity, near, axis=1).astype(np.float64)
     weight = np.exp((close - close.max(axis=1, keepdims=True)) / knn.TEMPERATURE)
-    weight /= weight.sum(axis=1, keepdims=True)
-    mean = np.einsum("qk,qk...->q...", weight, targets[near].astype(np.float64))
+    aims = targets[near].astype(np.float64)
+    known = ~np.isnan(aims)
+    total = np.einsum("qk,qk...->q...", weight, known)
+    mean = np.einsum("qk,qk...->q...", weight, np.where(known, aims, 0)) / np.maximum(total, 1e-12)
     found: NDArray[Any] = mean > 0.5 if targets.ndim == 2 else mean
     return found.astype(np.int64 if targets.ndim == 2 else np.float32)
 
 
-def loss(logits: Tensor, target: Tensor) -> Tensor:
+def positive_weights(targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return for each label how many known cells lack it for one that has it, (N, K) -> (K,).
+
+    At most 20, at least 1 in 20: a label of two samples would else be all that is learned.
+    """
+    have, lack = np.nansum(targets > 0.5, axis=0), np.nansum(targets <= 0.5, axis=0)
+    found = np.where(have > 0, lack / np.maximum(have, 1), 1.0)
+    return found.clip(1 / _HEAVIEST, _HEAVIEST).astype(np.float32)
+
+
+def loss(logits: Tensor, target: Tensor, positive: Tensor | None = None) -> Tensor:
     """Return the loss that the form of the targets asks for.
 
     Args:
         logits: (B, K), or (B, T, K) for tagged tokens.
         target: (B,) int64 classes, (B, K) float labels in {0, 1}, (B,) float numbers, or
-            (B, >= T) int64 tags, -100 where a token has none.
+            (B, >= T) int64 tags, -100 where a token has none. NaN is not known and counts for
+            nothing: the loss is the mean over what is known.
+        positive: (K,) weights of labels that are there; None is 1.
     """
     if logits.ndim == 3:
         return functional.cross_entropy(logits.transpose(1, 2), target[:, : logits.shape[1]])
     if not target.is_floating_point():
         return functional.cross_entropy(logits, target)
+    known = ~torch.isnan(target)
+    filled = target.nan_to_num(0.0)
     if target.ndim == 2:
-        return functional.binary_cross_entropy_with_logits(logits, target)
-    return functional.mse_loss(logits[:, 0], target)
-
-
-def decide(logits: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[Any]:
-    """Return what a trained network's outputs mean, given the targets that it was trained on."""
-    if targets.ndim == 2:
-        return (logits > 0).astype(np.int64)
-    scale, mean = spread(targets)
-    return (logits[:, 0] * scale + mean).astype(np.float32)
-
-
-def spread(targets: NDArray[np.float32]) -> tuple[float, float]:
-    """Return deviation (never 0) and mean of numbers, by which they are trained on."""
-    return float(targets.std()) or 1.0, float(targets.mean())
-
-
-def trained_on(targets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return targets as a network is trained on them: numbers standardised."""
-    if targets.ndim == 2:
-        return targets
-    scale, mean = spread(targets)
-    return ((targets - mean) / scale).astype(np.float32)
-
-
-def gain(logits: NDArray[np.float32], targets: NDArray[np.float32], truth: NDArray[Any]) -> float:
-    """Return how good outputs are on the validation part; the loss breaks ties."""
-    guess = decide(logits, targets)
-    found = score(guess, truth, "label_f1" if truth.ndim == 2 else "r2")
-    aim = torch.from_numpy(truth.astype(np.float32))
-    if truth.ndim == 1:
-        scale, mean = spread(targets)
-        aim = (aim - mean) / scale
-    return found + 1e-4 * float(torch.exp(-loss(torch.from_numpy(logits).float(), aim)))
+        each = functional.binary_cross_entropy_with_logits(
+            logits, filled, pos_weight=positive, reduction="none"
+        )
+    else:
+        each = (logits[:, 0] - filled).square()
+    return (each * known).sum() / known.sum().clamp_min(1)

@@ -44,6 +44,7 @@ class Recipe:
         decay: weight decay of matrices.
         warmup: share of the steps in which the rate rises.
         way: which weights are moved, one of `ways.WAYS`.
+        balanced: whether classes weigh the same in the loss, see `aims`.
     """
 
     rate: float = 1e-3
@@ -55,6 +56,7 @@ class Recipe:
     decay: float = 0.05
     warmup: float = 0.1
     way: str = "all"
+    balanced: bool = False
 
 
 class Classifier(nn.Module):

@@ -148,9 +148,18 @@ def summary(evidence: Evidence) -> list[dict[str, Any]]:
                     "low": None if part.low is None else max(0.0, part.low),
                     "high": None if part.high is None else min(1.0, part.high),
                     "n": part.n,
+                    "mae": _mean_error(evidence, reading, count),
                 }
             )
     return found
+
+
+def _mean_error(evidence: Evidence, reading: str, count: int) -> float | None:
+    """Return the mean absolute error over draws, of grades or numbers."""
+    keys = [(reading, count, draw) for draw in evidence.draws(reading, count)]
+    found = [row.mae for row in map(evidence.rows.get, keys) if row is not None]
+    kept = [error for error in found if error is not None]
+    return float(np.mean(kept)) if kept and len(kept) == len(found) else None
 
 
 def difference(evidence: Evidence, ours: str, theirs: str) -> stats.Interval | None:
