@@ -21,7 +21,7 @@ PLACE = r"(?:/[\w.-]+)+/([\w.-]+)"
 """A path of the machine that measured, of which the file name is kept."""
 
 RUN_FACTS = (
-    "method", "encoder", "parameters", "steps", "samples_seen", "seconds", "seed",
+    "method", "encoder", "parameters", "steps", "samples_seen", "seconds", "cpu_seconds", "seed",
     "started", "versions", "hardware", "data",
 )  # fmt: skip
 

@@ -107,7 +107,9 @@ def results_row(name: str, kept: dict[str, Any]) -> list[str]:
 def result_section(name: str, kept: dict[str, Any]) -> str:
     """Return the section of one kept result."""
     run, results = kept["run"], kept["results"]
-    minutes = run["seconds"] / 60
+    took = f"{run['seconds'] / 60:.0f} minutes"
+    if "cpu_seconds" in run:
+        took += f" ({run['cpu_seconds'] / 60:.1f} of processor time)"
     rows = [
         [reading["name"], *(_score(results, reading["reading"], n) for n in results["counts"])]
         for reading in {row["reading"]: row for row in results["summary"]}.values()
@@ -119,10 +121,11 @@ def result_section(name: str, kept: dict[str, Any]) -> str:
     return (
         f"\n## {name}\n\n{results['verdict']}\n\n"
         f'```bash skip="takes as long as it says"\nunlabeled pretrain DATA '
-        f"--config configs/{name}.toml --out runs/{name}\n"
-        f"unlabeled evaluate runs/{name}{others} --labels LABELS --test TEST\n```\n\n"
+        f"--config configs/{name}.toml --out runs/{name}\n{repeats(name, runs[1:])}"
+        f"unlabeled evaluate runs/{name}{others} --labels LABELS --test TEST{asked(results)}\n"
+        "```\n\n"
         f"{run['method']} on `{run['encoder']}` ({run['parameters'] / 1e6:.1f} M parameters), "
-        f"{run['steps']:,} steps, {run['samples_seen']:,} samples seen, {minutes:.0f} minutes on "
+        f"{run['steps']:,} steps, {run['samples_seen']:,} samples seen, {took} on "
         f"{run['hardware']['device']} ({run['hardware']['cores']} cores), {seeds} {run['seed']}, "
         f"{run['started'][:10]}.\n\n"
         + table(["labels per class", *counts], rows)
@@ -130,6 +133,23 @@ def result_section(name: str, kept: dict[str, Any]) -> str:
         + "".join(f"\n- **Remark**: {text}" for text in kept.get("remarks", []))
         + "\n"
     )
+
+
+def repeats(name: str, others: list[str]) -> str:
+    """Return the commands that make the runs with other seeds, where their names tell the seed."""
+    return "".join(
+        f"unlabeled pretrain DATA --config configs/{name}.toml --seed {seed} --out runs/{one}\n"
+        for seed, one in enumerate(others, 1)
+        if one.endswith(f"-{seed}")
+    )
+
+
+def asked(results: dict[str, Any]) -> str:
+    """Return the options of `evaluate` that make the table, as far as results tell them."""
+    arms = dict.fromkeys(row["reading"] for row in results["summary"])
+    seen = " --transductive" if results["split"].get("transductive") else ""
+    counts = ",".join(map(str, results["counts"]))
+    return f"{seen} --counts {counts} --draws {results['draws']} --arms {','.join(arms)}"
 
 
 def _score(results: dict[str, Any], reading: str, count: int) -> str:
