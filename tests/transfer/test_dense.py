@@ -21,7 +21,7 @@ from unlabeled.cli.start import main
 from unlabeled.config import EncoderConfig, ImageConfig
 from unlabeled.encoders.vision import build
 from unlabeled.errors import UsageError
-from unlabeled.transfer import dense
+from unlabeled.transfer import dense, dense_decoder
 
 
 def scene(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +123,7 @@ def test_from_the_command_line(run, capsys, monkeypatch):
     record = json.loads((run / "run" / "evaluate" / "dense.json").read_text())
     assert (record["classes"], record["images"]) == ([0, 1, 2], 20)
     rows = {(r["features"], r["reading"], r["images"]): r for r in record["rows"]}
-    assert len(rows) == 3 * 2 * 2
+    assert len(rows) == 3 * 3 * 2
     assert all(0 < r["mean"] < 1 for r in rows.values())
     assert rows["colours", "probe", 10]["low"] is None  # all of them: there is one draw
     assert main(["embed", "run", "images", "--dense", "--out", "d.parquet"]) == 0
@@ -158,3 +158,33 @@ def test_texts_have_no_places():
 
     with pytest.raises(UsageError, match="Dense features are of images"):
         dense.require_maps(Words())
+
+
+def bordered(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return maps of noise whose class is told by the patch to the right, and masks."""
+    maps = torch.randn(count, 8, 8, 5, generator=torch.Generator().manual_seed(seed))
+    return maps, (maps[..., 0].roll(-1, 2) > 0).long().repeat_interleave(2, 1).repeat_interleave(
+        2, 2
+    )
+
+
+def test_a_decoder_sees_neighbours_and_a_probe_does_not():
+    maps, masks = bordered(24, 0)
+    others, truth = bordered(16, 1)
+    blind = dense.mean_iou(dense.probe(maps, masks, others, 2), truth)
+    scores, steps = dense_decoder.decode(maps, masks, others, 2)
+    assert steps > 0
+    assert blind < 0.45
+    assert dense.mean_iou(scores, truth) > 0.6
+
+
+def test_a_decoder_is_the_probe_where_nothing_speaks_for_more():
+    masks = given()
+    exact = F.one_hot(masks, 3).float() + 0.1 * torch.randn(8, 24, 24, 3)
+    for count, rest in ((3, 3), (6, 6)):  # too few to leave some out; the probe is right already
+        scores, steps = dense_decoder.decode(exact[:count], masks[:count], exact[rest:], 3)
+        assert steps == 0
+        probe = dense.probe(exact[:count], masks[:count], exact[rest:], 3)
+        torch.testing.assert_close(scores, probe, atol=1e-4, rtol=1e-4)
+        again = dense_decoder.decode(exact[:count], masks[:count], exact[rest:], 3)[0]
+        assert torch.equal(scores, again)

@@ -1,15 +1,16 @@
-"""What patch features say of places: a linear segmentation probe and label propagation.
+"""What patch features say of places: a linear probe, a light decoder and label propagation.
 
 A few images have masks. Each patch of them is a labelled row: a linear probe is fitted to patches
 (as DINOv2 evaluates, arXiv:2304.07193, section 7.4), or a patch takes the classes of its nearest
 patches in the annotated images (as DINO evaluates, arXiv:2104.14294, section 4.2.2, on still
-images). Scores of patches are enlarged bilinearly and compared with the mask pixel by pixel.
+images). A light decoder sees neighbours too (see `dense_decoder`). Scores of patches are enlarged
+bilinearly and compared with the mask pixel by pixel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +26,13 @@ from unlabeled.data.folder import read_regular
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import write_json
 from unlabeled.modalities.base import Modality
+from unlabeled.transfer.dense_decoder import decode
 from unlabeled.transfer.features import Inputs, Payloads
-from unlabeled.transfer.probe import DEFAULT_PENALTY, Scaler, solve
+from unlabeled.transfer.segments import IGNORED, linear, mean_iou, shares
 from unlabeled.transfer.stats import interval
 
 if TYPE_CHECKING:
     from unlabeled.runs import Run
-
-IGNORED = 255
-"""Value of a mask that says nothing."""
 
 NEIGHBOURS, TEMPERATURE = 20, 0.07
 DRAWS = 3
@@ -61,11 +60,12 @@ class Row:
 
     Args:
         features: pre-trained, untrained or colours.
-        reading: probe or propagation.
+        reading: probe, decoder or propagation.
         images: annotated images.
         mean: of the mean intersection over union, over draws of the annotated images.
         low: end of its 95 % interval, None for one draw.
         high: the other.
+        steps: of the decoder in each draw, chosen on annotated images; 0 is the probe.
     """
 
     features: str
@@ -74,6 +74,7 @@ class Row:
     mean: float
     low: float | None
     high: float | None
+    steps: list[int] = field(default_factory=list)
 
 
 def read_masks(run: Run, folder: Path) -> Scenes:
@@ -123,15 +124,6 @@ def _mask(path: Path, edge: int) -> NDArray[np.uint8]:
     return np.asarray(square.resize((edge, edge), Image.Resampling.NEAREST))
 
 
-def shares(masks: Tensor, side: int, num_classes: int) -> Tensor:
-    """Return how much of each patch is of each class, (N, E, E) -> (N, side, side, K).
-
-    Where nothing is said of a patch all its shares are 0.
-    """
-    known = F.one_hot(masks.clamp(max=num_classes), num_classes + 1)[..., :num_classes]
-    return F.adaptive_avg_pool2d(known.permute(0, 3, 1, 2).float(), side).permute(0, 2, 3, 1)
-
-
 def probe(maps: Tensor, masks: Tensor, others: Tensor, num_classes: int) -> Tensor:
     """Fit a linear classifier to annotated patches and score others.
 
@@ -144,14 +136,8 @@ def probe(maps: Tensor, masks: Tensor, others: Tensor, num_classes: int) -> Tens
     Returns:
         (M, H, W, K) logits.
     """
-    part = shares(masks, maps.shape[1], num_classes).flatten(0, 2)  # (A H W, K)
-    known = part.sum(1) > 0.5
-    rows = maps.flatten(0, 2)[known].numpy()
-    scaler = Scaler.fit(rows)
-    weight, bias = solve(
-        scaler(rows), part[known].argmax(1).numpy(), num_classes, np.array([DEFAULT_PENALTY])
-    )
-    scores = scaler(others.flatten(0, 2).numpy()) @ weight[0] + bias[0]
+    scaler, weight, bias = linear(maps, masks, num_classes)
+    scores = scaler(others.flatten(0, 2).numpy()) @ weight + bias
     return torch.from_numpy(np.asarray(scores, np.float32)).view(*others.shape[:3], -1)
 
 
@@ -171,24 +157,6 @@ def propagate(maps: Tensor, masks: Tensor, others: Tensor, num_classes: int) -> 
         weight = (near / TEMPERATURE).softmax(1)
         found.append((weight[..., None] * part[index]).sum(1).view(*image.shape[:2], -1))
     return torch.stack(found)
-
-
-def mean_iou(scores: Tensor, masks: Tensor) -> float:
-    """Return the mean over classes of intersection over union, over all pixels that are known.
-
-    Args:
-        scores: (N, H, W, K), enlarged bilinearly to the masks.
-        masks: (N, E, E).
-    """
-    num_classes = scores.shape[-1]
-    large = F.interpolate(
-        scores.permute(0, 3, 1, 2), masks.shape[1:], mode="bilinear", align_corners=False
-    )
-    guess, known = large.argmax(1), masks != IGNORED
-    pairs = masks[known] * num_classes + guess[known]
-    table = torch.bincount(pairs, minlength=num_classes**2).view(num_classes, -1).double()
-    union = table.sum(0) + table.sum(1) - table.diagonal()
-    return float((table.diagonal() / union)[union > 0].mean())
 
 
 @torch.inference_mode()
@@ -247,21 +215,32 @@ def measure(
             rng.generator(rng.mix(seed, count, d)).permutation(pool)[:count] for d in range(draws)
         ]
         for name, every in maps.items():
-            for reading, read in (("probe", probe), ("propagation", propagate)):
-                scores = [
-                    mean_iou(
-                        read(every[rows], scenes.masks[rows], every[rest], len(scenes.classes)),
-                        scenes.masks[rest],
+            for reading in ("probe", "decoder", "propagation"):
+                made = [
+                    _read(
+                        reading, every[rows], scenes.masks[rows], every[rest], len(scenes.classes)
                     )
                     for rows in chosen
                 ]
-                found.append(_row(name, reading, count, scores))
+                scores = [mean_iou(said, scenes.masks[rest]) for said, _ in made]
+                steps = [step for _, step in made if step is not None]
+                found.append(_row(name, reading, count, scores, steps))
     return found
 
 
-def _row(name: str, reading: str, count: int, scores: list[float]) -> Row:
+def _read(
+    reading: str, maps: Tensor, masks: Tensor, others: Tensor, num_classes: int
+) -> tuple[Tensor, int | None]:
+    """Return the scores of patches, and the steps of a decoder."""
+    if reading == "decoder":
+        return decode(maps, masks, others, num_classes)
+    read = {"probe": probe, "propagation": propagate}[reading]
+    return read(maps, masks, others, num_classes), None
+
+
+def _row(name: str, reading: str, count: int, scores: list[float], steps: list[int]) -> Row:
     seen = interval(np.asarray(scores)[:, None])
-    return Row(name, reading, count, seen.mean, seen.low, seen.high)
+    return Row(name, reading, count, seen.mean, seen.low, seen.high, steps)
 
 
 def evaluate_masks(run: Run, folder: Path, counts: Sequence[int], seed: int = 0) -> list[Row]:
