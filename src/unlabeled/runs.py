@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,10 +37,14 @@ class Run:
     Args:
         folder: the run folder.
         config: its resolved configuration.
+        column: the column of labels that it is studied by, where there are several.
+        memory: features that studies of other columns have computed, as `transfer` keeps them.
     """
 
     folder: Path
     config: RunConfig
+    column: str = ""
+    memory: Any = None
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -76,6 +81,16 @@ class Run:
     def health(self) -> list[dict[str, Any]]:
         """Return the lines of the health journal."""
         return read_lines(self.folder / "health.jsonl")
+
+    @property
+    def studies(self) -> Path:
+        """Return the folder of what labels said: RUN/evaluate, or a folder of the column there."""
+        place = self.folder / "evaluate"
+        return place / "columns" / re.sub(r"[^\w.-]", "_", self.column) if self.column else place
+
+    def for_column(self, name: str) -> Run:
+        """Return the same run, studied by one column of several."""
+        return replace(self, column=name)
 
     def with_windows(self, count: int | None) -> Run:
         """Return the same run, whose documents are read in at most `count` windows; None: as is.

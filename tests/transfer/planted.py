@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from unlabeled.config import DataConfig, EncoderConfig, ImageConfig, RunConfig
 from unlabeled.encoders.base import Encoder
 from unlabeled.modalities.image import Image
+from unlabeled.runs import Run
 
 SIZE, WIDTH, CLASSES = 8, 6, 3
 
@@ -85,6 +86,10 @@ class PlantedRun:
     count: int = 360
     held_out: int = 0
     config: RunConfig = field(init=False)
+    column: str = ""
+    memory: Any = None
+
+    studies, for_column = Run.studies, Run.for_column
 
     def __post_init__(self) -> None:
         self.config = RunConfig(

@@ -23,7 +23,11 @@ Labels = Annotated[
 
 LabelColumn = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Column of the labels, where it cannot be guessed."),
+    typer.Option(
+        metavar="NAME",
+        help="Column of the labels, where it cannot be guessed; several with commas are a study "
+        "each, or one with --task multi-label.",
+    ),
 ]
 
 Against = Annotated[
@@ -238,18 +242,32 @@ def judge(
     """Evaluate a run and print its table and verdict."""
     other = None if reuse is None else checks.run(reuse)
     repeated = [] if seeds is None else [checks.run(one.strip()) for one in seeds.split(",")]
+    from unlabeled.data.label_columns import columns_in
+    from unlabeled.data.label_forms import check_task
     from unlabeled.runs import Run
+    from unlabeled.transfer.columns import evaluate_columns
     from unlabeled.transfer.evaluate import evaluate as measure
 
     run = Run.open(folder).with_windows(windows)
     taken = None if other is None else Run.open(other).with_windows(windows)
     beside = [Run.open(one).with_windows(windows) for one in repeated]
+    several = columns_in(options.get("label_column"), labels or run.config.data.path)
     try:
+        if len(several) > 1 and check_task(options.get("task")) != "multi":
+            if taken is not None:
+                raise UsageError("--reuse is for one column of labels; leave it out.")
+            del options["label_column"]
+            evaluate_columns(run, labels, several, beside=beside, console=show.console(), **options)
+            return
         measure(run, labels, console=show.console(), reuse=taken, beside=beside, **options)
     except KeyboardInterrupt:
-        rows = folder / "evaluate" / "rows.jsonl"
-        kept = max(0, rows.read_bytes().count(b"\n") - 1) if rows.is_file() else 0
-        show.say(f"\n{kept:,} rows are kept in {rows.parent}; the same command makes the rest.")
+        found = (folder / "evaluate").rglob("rows.jsonl") if len(several) > 1 else [
+            folder / "evaluate" / "rows.jsonl"
+        ]  # fmt: skip
+        files = [rows for rows in found if rows.is_file() and "earlier" not in rows.parts]
+        kept = sum(max(0, rows.read_bytes().count(b"\n") - 1) for rows in files)
+        place = folder / "evaluate"
+        show.say(f"\n{kept:,} rows are kept in {place}; the same command makes the rest.")
         raise
 
 

@@ -29,6 +29,9 @@ class Folder:
         quarantine: lines of quarantine.jsonl.
         results: evaluate/results.json, or None before an evaluation.
         weights: encoder/config.json.
+        columns: by column of labels, where several were studied, evaluate/columns.json and the
+            results of each.
+        column: the one column that a page is about, where several were studied.
         text: evaluate/text.json: what was measured of text without labels.
         forecast: evaluate/forecast.json: how well features foretell logs.
         anomaly: evaluate/anomaly.json: how well features tell what is odd.
@@ -45,6 +48,8 @@ class Folder:
     health: list[dict[str, Any]] = field(default_factory=list)
     quarantine: list[dict[str, Any]] = field(default_factory=list)
     results: dict[str, Any] | None = None
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
+    column: str = ""
     weights: dict[str, Any] = field(default_factory=dict)
     text: dict[str, Any] = field(default_factory=dict)
     forecast: dict[str, Any] = field(default_factory=dict)
@@ -173,6 +178,7 @@ def read(path: Path) -> Folder:
         quarantine=_lines(path / "quarantine.jsonl", damage),
         results=_tree(path / "evaluate" / "results.json", damage),
         weights=_tree(path / "encoder" / "config.json", damage) or {},
+        columns=_columns(path / "evaluate", damage),
         text=_tree(path / "evaluate" / "text.json", damage) or {},
         forecast=_tree(path / "evaluate" / "forecast.json", damage) or {},
         anomaly=_tree(path / "evaluate" / "anomaly.json", damage) or {},
@@ -180,6 +186,17 @@ def read(path: Path) -> Folder:
         pairs=_tree(path / "evaluate" / "pairs.json", damage) or {},
         damage=tuple(damage),
     )
+
+
+def _columns(place: Path, damage: list[str]) -> dict[str, dict[str, Any]]:
+    """Return what was said of each column of labels, with its results."""
+    told = (_tree(place / "columns.json", damage) or {}).get("columns")
+    found = {}
+    for name, part in told.items() if isinstance(told, dict) else ():
+        if isinstance(part, dict):
+            where = place / "columns" / Path(str(part.get("folder", ""))).name / "results.json"
+            found[str(name)] = part | {"results": _tree(where, damage)}
+    return found
 
 
 def summary_of(path: Path) -> Folder:

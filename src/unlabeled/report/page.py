@@ -7,6 +7,7 @@ is forbidden: whatever a file name or a label holds, the page asks no network an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from unlabeled.report import comparison, curves, evidence, pieces, sections
 from unlabeled.report.folder import Folder, read_all
 from unlabeled.report.html import filled, write
 from unlabeled.report.wording import number, plain
+from unlabeled.transfer.column_line import said_of
 
 _RUN_SECTIONS = {
     "verdict": "Verdict",
@@ -51,10 +53,24 @@ def build(run_folders: Sequence[Path], out: Path | None = None, *, pictures: boo
     if len(folders) == 1:
         out = Path(out) if out is not None else folders[0].path / "report.html"
         text = run_page(folders[0], pictures)
+        for name, part in folders[0].columns.items():
+            if part.get("results") is not None:
+                page = run_page(of_column(folders[0], name), pictures=False)
+                write(out.with_name(column_page(out.stem, part)), page)
     else:
         out = Path(out) if out is not None else folders[0].path.parent / "comparison.html"
         text = _render("comparison.html", comparison.context(folders, out.parent))
     return write(out, text)
+
+
+def column_page(stem: str, part: Mapping[str, Any]) -> str:
+    """Return the file name of the page of one column of labels."""
+    return f"{stem}-{Path(str(part['folder'])).name}.html"
+
+
+def of_column(folder: Folder, name: str) -> Folder:
+    """Return what is known of a run, with one column of labels as its only one."""
+    return replace(folder, results=folder.columns[name]["results"], columns={}, column=name)
 
 
 def run_page(folder: Folder, pictures: bool = True) -> str:
@@ -67,7 +83,7 @@ def run_page(folder: Folder, pictures: bool = True) -> str:
     return _render(
         "run.html",
         {
-            "title": folder.name,
+            "title": f"{folder.name}: {folder.column}" if folder.column else folder.name,
             "kicker": "Pre-training report",
             "subtitle": " · ".join(words),
             "names": _RUN_SECTIONS,
@@ -78,6 +94,10 @@ def run_page(folder: Folder, pictures: bool = True) -> str:
             "steps": number(folder.steps),
             "planned": number(planned if planned is not None else folder.steps),
             "verdict": sections.verdict(folder),
+            "columns": [
+                (name, None if "problem" in part else column_page("report", part), said_of(part))
+                for name, part in folder.columns.items()
+            ],
             "curve": sections.wide_figure(curve) if curve is not None else None,
             "table": sections.label_table(results) if results is not None else None,
             "training": sections.training(folder),

@@ -124,9 +124,9 @@ def _other(
     ours = [name for name in first[1] if name in OURS]
     material, chosen, _, grid = asked.lay(run, ours)
     seeds.same_samples(first[0], material, run.folder)
-    lock = Lock(run.folder / "evaluate")
+    lock = Lock(run.studies)
     try:
-        store = Store(run.folder / "evaluate", _key(run, material, asked.quick, asked.seed))
+        store = Store(run.studies, _key(run, material, asked.quick, asked.seed))
         told = Teller(console, material.task)
         how = asked.draws, asked.seed, _metric(material), store, minutes, told
         first[0].notes.extend(
@@ -199,7 +199,7 @@ def _finished(
 ) -> dict[str, Any]:
     """Write and show what a study says."""
     results["seconds"] = round(seconds, 1)
-    write_json(run.folder / "evaluate" / RESULTS, results)
+    write_json(run.studies / RESULTS, results)
     if console is not None:
         _show(console, results)
     return results
@@ -221,7 +221,7 @@ def _made(
 ) -> dict[str, Any]:
     """Make the rows that are missing, alone in the folder, and return what they say."""
     kept = {name: part for name, part in frozen.items() if name in chosen}
-    lock = Lock(run.folder / "evaluate")
+    lock = Lock(run.studies)
     try:
         study = Study(
             material, chosen, grid, draws, seed,
@@ -245,7 +245,7 @@ def _metric(material: Material) -> str:
 
 def _store(run: Run, material: Material, quick: bool, seed: int, reuse: Run | None) -> Store:
     """Open the rows that are kept, with those that another study has for us."""
-    store = Store(run.folder / "evaluate", _key(run, material, quick, seed))
+    store = Store(run.studies, _key(run, material, quick, seed))
     mine = _facts(run, material, quick, seed)
     if reuse is not None:
         borrow.take(store, mine, reuse.folder)

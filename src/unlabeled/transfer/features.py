@@ -236,18 +236,23 @@ def best_precision() -> str:
 
 
 def of_inputs(
-    encoder: nn.Module, inputs: Inputs, batch_size: int = 256, precision: str | None = None
+    encoder: nn.Module,
+    inputs: Inputs,
+    batch_size: int = 256,
+    precision: str | None = None,
+    rows: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the features of `inputs`, (N, D)."""
+    """Return the features of `inputs`, (N, D), or of those `rows` of them."""
     keep_memory()
     where = device()
     was_training = encoder.training
     encoder.to(where).eval()
     parts = []
     with torch.inference_mode(), autocast(precision or best_precision(), where):
-        batches = inputs.batches(batch_size)
-        for rows in batches:
-            parts.append(encoder(inputs.plain(rows).to(where)).float().cpu().numpy())
+        asked = np.arange(len(inputs)) if rows is None else rows
+        batches = inputs.batches(batch_size, asked)
+        for places in batches:
+            parts.append(encoder(inputs.plain(asked[places]).to(where)).float().cpu().numpy())
     encoder.train(was_training)
     found = np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
     if parts:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from unlabeled.data.label_columns import read_for_task
+from unlabeled.data.label_columns import columns_in, read_for_task
+from unlabeled.data.label_forms import check_task
 from unlabeled.errors import DataError, UsageError
 from unlabeled.kinds import strings
 from unlabeled.transfer import aims, kept, leaks, metrics, parted, splits, targets, trained_on
@@ -238,6 +239,12 @@ def material_of(
         DataError: none of the samples can be read.
     """
     data = run.config.data
+    several = columns_in(label_column, labels if labels is not None else data.path)
+    if len(several) > 1 and check_task(task) != "multi":
+        raise UsageError(
+            f"finetune learns one column at a time: --label-column {several[0]}. With --task "
+            f"multi-label the columns {', '.join(several)} are the labels of one classifier."
+        )
     found = read_for_task(
         labels, run.source(), table=data.path, column=data.column, label_column=label_column,
         task=task,

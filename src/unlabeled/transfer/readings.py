@@ -21,6 +21,7 @@ from torch import nn
 from unlabeled.transfer import aims, baselines, knn, metrics, ordinal, probe, targets
 from unlabeled.transfer.aims import Number, aim_of
 from unlabeled.transfer.features import Inputs, of_inputs
+from unlabeled.transfer.remembered import Remembered
 from unlabeled.transfer.training import Recipe, scores, train
 from unlabeled.transfer.ways import RATES
 from unlabeled.types import View
@@ -88,13 +89,20 @@ class Frozen:
 
     @staticmethod
     def of_encoder(
-        known: Known, encoder: Callable[[], nn.Module], weighting: str | None = None
+        known: Known,
+        encoder: Callable[[], nn.Module],
+        weighting: str | None = None,
+        kept: tuple[Remembered, str] | None = None,
     ) -> Frozen:
-        """Return the features of an encoder."""
+        """Return the features of an encoder, those that are `kept` under a name from there."""
 
         def make() -> baselines.Plain:
-            network = encoder()
-            train, test = of_inputs(network, known.train), of_inputs(network, known.test)
+            parts = (known.train, known.test)
+            if kept is not None:
+                train, test = (kept[0].of(kept[1], encoder, part) for part in parts)
+            else:
+                network = encoder()
+                train, test = (of_inputs(network, part) for part in parts)
             return baselines.Plain(train, test, whiten=True)
 
         return Frozen(known, make, weighting)

@@ -63,8 +63,9 @@ def readings(
 
     The cheap ones come first.
     """
-    ours = Frozen.of_encoder(material, run.encoder)
-    fresh = Frozen.of_encoder(material, _fresh(run))
+    shared = [None if run.memory is None else (run.memory, name) for name in ("ours", "fresh")]
+    ours = Frozen.of_encoder(material, run.encoder, kept=shared[0])
+    fresh = Frozen.of_encoder(material, _fresh(run), kept=shared[1])
     found: dict[str, Reading] = {
         "knn": ours.knn,
         "probe": ours.probe,
