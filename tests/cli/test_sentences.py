@@ -88,9 +88,13 @@ SENTENCES = {
     "predict runs/photos-mae-01 photos": "runs/photos-mae-01 has no finetune yet (the run is "
     "interrupted). First: unlabeled finetune runs/photos-mae-01 --labels FILE",
     "finetune runs/photos-mae-01 --labels file.txt --task transcrpt": "--task transcrpt: there is "
-    "no such task. Did you mean 'transcript'? Tasks: single, tagging, transcript, action.",
-    "finetune runs/photos-mae-01 --labels file.txt --task ordinal": "--task ordinal: does not fit "
-    "here. Tasks: single, tagging, transcript, action.",
+    "no such task. Did you mean 'transcript'? Tasks: single, multi, regression, ordinal, tagging, "
+    "transcript, action.",
+    "finetune runs/photos-mae-01 --task regression --class-weights balanced": "--class-weights is "
+    "for classes of whole samples; leave it out.",
+    "finetune runs/photos-mae-01 --task ordinal --frozen --quick": "--frozen puts a linear head on "
+    "the encoder and trains nothing; leave --quick, --reading and tasks of words, transcripts or "
+    "actions out.",
     "export runs/photos-mae-01 --to onx": "There is no format 'onx'. Did you mean 'onnx'? "
     "Possible: hf, timm, onnx, sentence-transformers, gguf.",
     "export runs/photos-mae-01": "unlabeled export: Missing option '--to'. "

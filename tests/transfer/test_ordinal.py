@@ -5,6 +5,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 
+from tests.transfer.given import known_of
 from tests.transfer.planted import PlantedRun
 from unlabeled.data import grades
 from unlabeled.data.label_forms import as_task, form_of
@@ -12,7 +13,11 @@ from unlabeled.data.labels import Labels
 from unlabeled.errors import UsageError
 from unlabeled.transfer import ordinal, readings, schema, stats, targets
 from unlabeled.transfer import roster as module
+from unlabeled.transfer.baselines import Plain
+from unlabeled.transfer.boosted import Boosted
 from unlabeled.transfer.evaluate import evaluate
+from unlabeled.transfer.joined import Joined
+from unlabeled.transfer.readings import Frozen
 from unlabeled.types import PLAIN
 
 RNG = np.random.default_rng(0)
@@ -124,6 +129,20 @@ def test_grades_beyond_those_that_labels_show_are_never_guessed():
     assert ordinal.steps_of(np.array([0, 2]), 3).tolist() == [[0, 0], [1, 1]]
 
 
+def test_trees_and_joined_features_read_grades_too():
+    known = known_of(Y, Y[:20], 30)
+    known.task = "ordinal"
+    x = LINE[:, None].astype(np.float32)
+    plain = Frozen(known, lambda: Plain(x, x[:20]))
+    for reading in (
+        Boosted(known, {"line": plain}, trees=3),
+        Joined(known, plain, {"line": plain}),
+    ):
+        found = reading(known.pool, 1, 0)
+        assert set(found.test) <= set(range(5))
+        assert targets.score(found.validation, Y[:30], "quadratic_kappa") > 0.3
+
+
 def test_the_study_reads_grades(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "own_view", lambda run: PLAIN)
     search = readings.Search((PLAIN,), rates=(1e-2,), lengths=(1.0,), epochs=1, fewest=6, most=6)
@@ -133,7 +152,7 @@ def test_the_study_reads_grades(tmp_path, monkeypatch):
     lines = [f"{run.source().name(i)},{words[y]}" for i, y in enumerate(run.source().y)]
     file = tmp_path / "labels.csv"
     file.write_text("path,quality\n" + "\n".join(lines))
-    arms = ["knn", "probe", "finetune", "untrained", "boosted"]
+    arms = ["knn", "probe", "finetune", "untrained"]
     found = evaluate(run, file, counts=[2, 10], draws=2, label_column="quality", arms=arms)
     schema.check(found)
     assert (found["task"], found["metric"]) == ("ordinal", "quadratic_kappa")

@@ -52,8 +52,8 @@ def finetune(
     With --task action the labels are logs of demonstrations, with the columns of the run.
     """
     task = checks.learnt(task)
-    folder = checks.run(run)
     _fits(task, reading, quick, frozen, class_weights)
+    folder = checks.run(run)
     if reading is not None:
         _learn_lots(run, folder, labels, label_column, reading, seed)
         return
