@@ -12,6 +12,7 @@ from torch import nn
 
 from unlabeled.data.label_columns import columns_in, read_for_task
 from unlabeled.data.label_forms import check_task
+from unlabeled.data.labels import Labels, Source
 from unlabeled.errors import DataError, UsageError
 from unlabeled.kinds import strings
 from unlabeled.transfer import aims, kept, leaks, metrics, parted, splits, targets, trained_on
@@ -225,6 +226,23 @@ def _judged(run: Run, material: Material, model: nn.Module, outcome: Outcome) ->
     )
 
 
+def _read(
+    run: Run, labels: str | Path | None, label_column: str | None, task: str | None
+) -> tuple[Source, Labels]:
+    """Read the labels of one classifier."""
+    data = run.config.data
+    several = columns_in(label_column, labels if labels is not None else data.path)
+    if len(several) > 1 and check_task(task) != "multi":
+        raise UsageError(
+            f"finetune learns one column at a time: --label-column {several[0]}. With --task "
+            f"multi-label the columns {', '.join(several)} are the labels of one classifier."
+        )
+    return read_for_task(
+        labels, run.source(), table=data.path, column=data.column, label_column=label_column,
+        task=task,
+    )  # fmt: skip
+
+
 def material_of(
     run: Run,
     labels: str | Path | None,
@@ -239,17 +257,7 @@ def material_of(
         DataError: none of the samples can be read.
     """
     data = run.config.data
-    several = columns_in(label_column, labels if labels is not None else data.path)
-    if len(several) > 1 and check_task(task) != "multi":
-        raise UsageError(
-            f"finetune learns one column at a time: --label-column {several[0]}. With --task "
-            f"multi-label the columns {', '.join(several)} are the labels of one classifier."
-        )
-    found = read_for_task(
-        labels, run.source(), table=data.path, column=data.column, label_column=label_column,
-        task=task,
-    )  # fmt: skip
-    part = splits.Part(*found)
+    part = splits.Part(*_read(run, labels, label_column, task))
     inputs = Inputs(
         part.source, part.labels.indices, run.modality(), trained_on.document_length(run)
     )
