@@ -1,6 +1,6 @@
 """Clips of moving handwritten digits, labelled by the digit and by how it moves.
 
-    unlabeled samples digits samples
+    python -c "from unlabeled.data.samples import *; fetch('digits', Path('samples'))"
     python bench/moving_digits.py samples/digits CLIPS --clips 3000
     python bench/moving_digits.py samples/digits TEST --clips 1000 --test
 
