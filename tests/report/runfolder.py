@@ -152,10 +152,18 @@ def image_samples(folder: Path) -> None:
     caption = {"caption": "Views: 2 global, 4 local.", "scale": 2}
     (folder / "views.json").write_text(json.dumps(caption))
     (folder / "masks.json").write_text(json.dumps({"scale": 2}))
+    spectrum(folder)
+
+
+def spectrum(folder: Path) -> None:
+    """Halves: the first direction holds half of the variance, the second half of the rest."""
+    tree = {"samples": 600, "shares": [0.5**i for i in range(1, 17)]}
+    (folder / "spectrum.json").write_text(json.dumps(tree))
 
 
 def text_samples(folder: Path) -> None:
     folder.mkdir()
+    spectrum(folder)
     pieces = [{"text": "The film is a "}, {"text": " masterpiece", "guesses":
               [[" classic", 0.3], [" masterpiece", 0.2], [" mess", 0.1], [" joy", 0.06],
                [" bore", 0.04]]}, {"text": " of slow "},

@@ -98,6 +98,17 @@ def test_verdict_names_labels_saved_with_interval_and_three_commands(run: Path) 
         assert f"unlabeled {verb} {run}" in text
 
 
+def test_what_lies_level_is_not_drawn_and_the_spectrum_is(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    write_lines(
+        run / "metrics.jsonl", [{**line, "level": 7, "slope": i} for i, line in enumerate(lines)]
+    )
+    page = page_of(run)
+    assert "Slope" in page.text
+    assert "Level part of" not in page.text
+    assert "half of it lies in 1 direction " in page.text
+
+
 def test_missing_pieces_say_what_to_run(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "bare", evaluated=False, samples=False)
     for name in ("data.json", "health.jsonl", "metrics.jsonl", "quarantine.jsonl"):

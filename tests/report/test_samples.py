@@ -51,7 +51,7 @@ def test_a_text_run_is_drawn(method: str, text_folder: Path, tmp_path: Path) -> 
     run = train(method, text_folder, tmp_path / method)
     assert draw_samples(run) == {}
     read = {p.stem: json.loads(p.read_text()) for p in (run.folder / "samples").glob("*.json")}
-    assert len(read["neighbours"]["queries"]) == min(12, len(read["neighbours"]["queries"]))
+    assert sum(read["spectrum"]["shares"]) == pytest.approx(1)
     if method == "bert":
         for row in read["fills"]["rows"]:
             hidden = [piece for piece in row["pieces"] if "guesses" in piece]
@@ -70,6 +70,7 @@ def test_an_image_run_is_drawn(images: Run) -> None:
     assert all((place / f"{name}.png").is_file() for name in names)
     with Image.open(place / "masks.png") as page:
         assert page.size == (6 * 16 + 5 * grid.GAP + 3 * grid.GAP, 4 * 16 + 3 * grid.GAP)
+    assert sum(json.loads((place / "spectrum.json").read_text())["shares"]) == pytest.approx(1)
     queries = json.loads((place / "neighbours.json").read_text())["queries"]
     assert len(queries) == nearest.NUM_QUERIES
     for query in queries:
@@ -132,6 +133,14 @@ def test_a_map_keeps_planted_groups_together() -> None:
     middles = np.stack([places[groups == g].mean(0) for g in range(3)])
     nearest_middle = ((places[:, None] - middles) ** 2).sum(-1).argmin(1)
     assert (nearest_middle == groups).mean() > 0.95
+
+
+def test_the_spectrum_is_that_of_the_covariance() -> None:
+    features = np.random.default_rng(0).normal(size=(50, 6)) * [5, 3, 1, 1, 0.1, 0]
+    found = nearest.spectrum(features.astype(np.float32))
+    expected = np.sort(np.linalg.eigvalsh(np.cov(features.T)))[::-1]
+    np.testing.assert_allclose(found, expected / expected.sum(), atol=1e-5)
+    assert nearest.spectrum(np.ones((3, 8), np.float32)) == [0, 0]  # collapsed to a point
 
 
 def test_few_samples_have_a_map_and_neighbours() -> None:

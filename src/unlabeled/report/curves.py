@@ -131,9 +131,15 @@ def training(folder: Folder) -> list[Chart]:
         parts.update(dict.fromkeys(key for key in record if key not in _KNOWN))
     charts += [
         _simple(folder, key, key.replace("_", " ").capitalize(), f"part of {folder.method}")
-        for key in list(parts)[:8]
+        for key in [key for key in parts if _varies(folder, key)][:8]
     ]
     return [chart for chart in charts if chart is not None]
+
+
+def _varies(folder: Folder, key: str) -> bool:
+    """Say whether a figure changes in the course of the run; a level line tells nothing."""
+    values = {value for _, value in series(folder.metrics, key)}
+    return len(values) > 1 or len(folder.metrics) < 3
 
 
 def prototypes(folder: Folder) -> int | None:
@@ -208,7 +214,7 @@ def label_curve(results: dict[str, Any]) -> Chart | None:
         seen[ours] += 1
         lines.append(curve_line(reading, rows, look))
     counts = sorted({x for line in lines for x, _ in line.points})
-    span = next((_span(saved) for saved in savings(results) if _span(saved)), None)
+    span = next((_span(saved) for saved in savings(results)[:1]), None)
     metric = str(results.get("metric") or "score")
     axis = unit_of(results.get("task")).axis
     title = f"{metric.replace('_', ' ').capitalize()} by {axis}"
@@ -223,7 +229,7 @@ def _span(saved: Saved) -> Span | None:
 
 
 def savings(results: dict[str, Any]) -> list[Saved]:
-    """Return labels saved against each rival, the from-scratch network first."""
+    """Return labels saved against each rival: training from scratch first, then the closest."""
     tree = results.get("labels_saved")
     if not isinstance(tree, dict):
         return []
@@ -243,7 +249,7 @@ def savings(results: dict[str, Any]) -> list[Saved]:
                 censored=str(part.get("censored") or ""),
             )
         )
-    return sorted(found, key=lambda saved: saved.against != _rival("scratch"))
+    return sorted(found, key=lambda s: (s.against != _rival("scratch"), s.ratio or math.inf))
 
 
 def _rival(reading: str) -> str:

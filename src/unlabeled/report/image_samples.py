@@ -48,6 +48,7 @@ class ImageSamples:
             "neighbours": self.neighbours,
             "patches": self.patches,
             "map": self.map,
+            "spectrum": self.spectrum,
         }
 
     @cached_property
@@ -183,6 +184,12 @@ class ImageSamples:
         ]
         places = nearest.plane(self.features, self.seed)
         self._save("map", grid.scatter(thumbs, places, _MAP_EDGE), _MAP_EDGE)
+
+    def spectrum(self) -> None:
+        """Write how the variance of the features is spread over directions."""
+        shares = nearest.spectrum(self.features)
+        details = {"step": self.step, "samples": len(self.features), "shares": shares}
+        write_json(self.place / "spectrum.json", details)
 
     def _save(
         self, name: str, page: Image.Image, edge: int, caption: str = "", **more: Any

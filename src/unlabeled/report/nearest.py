@@ -58,3 +58,15 @@ def plane(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         perplexity = min(30, len(features) // 4)
         model = TSNE(2, perplexity=perplexity, init="pca", max_iter=500, random_state=seed)
         return np.asarray(model.fit_transform(reduced), np.float32)
+
+
+def spectrum(features: NDArray[np.float32]) -> list[float]:
+    """Return the share of the variance along each main direction, descending; they sum to 1.
+
+    Args:
+        features: (N, D); at most min(N - 1, D) directions can have any.
+    """
+    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
+    variance = np.square(np.linalg.svd(centred, compute_uv=False))[: max(1, len(features) - 1)]
+    found: list[float] = (variance / max(float(variance.sum()), 1e-30)).tolist()
+    return found

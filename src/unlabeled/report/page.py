@@ -103,6 +103,7 @@ def run_page(folder: Folder, pictures: bool = True) -> str:
             "training": sections.training(folder),
             "health": sections.health(folder),
             "unlabelled": sections.unlabelled(folder.results or {}),
+            "spectrum": _pieces(folder, pieces.monitored(), problems),
             "saw": _pieces(folder, pieces.saw(folder.kind, folder.method), problems),
             "learned": _pieces(folder, pieces.learned(folder.kind), problems),
             "errors": evidence.errors(folder),

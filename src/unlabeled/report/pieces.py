@@ -9,9 +9,11 @@ from typing import Any
 
 from unlabeled.kinds import strings
 from unlabeled.methods import catalogue
+from unlabeled.report.chart import Chart, Line
 from unlabeled.report.folder import Folder
 from unlabeled.report.pictures import Picture, audible, picture, record, short
-from unlabeled.report.wording import MISSING, percent, real
+from unlabeled.report.sections import Figure, wide_figure
+from unlabeled.report.wording import MISSING, number, percent, real
 
 _HEARD = 2
 """Neighbours of a query that can be heard."""
@@ -30,6 +32,7 @@ class Piece:
     near: list[dict[str, Any]] = field(default_factory=list)
     rows: list[tuple[str, str]] = field(default_factory=list)
     players: list[list[dict[str, str]]] = field(default_factory=list)
+    figure: Figure | None = None
     problem: str = ""
 
 
@@ -78,6 +81,11 @@ DOTS = Wanted(
     "groups mean nothing).",
     "Dots placed by the features of logs, coloured by label",
 )  # fmt: skip
+SPECTRUM = Wanted(
+    "spectrum", "spectrum.json", "Spectrum of the features",
+    "Share of the variance that the first main directions hold together. A line that is at 1 at "
+    "once is collapse to few directions.",
+)  # fmt: skip
 FILLS = Wanted(
     "fills", "fills.json", "Masked tokens and what the model fills in",
     "Underlined: hidden from the model. Dashed: its first guess is another. Below: its five "
@@ -86,6 +94,13 @@ FILLS = Wanted(
 GENERATIONS = Wanted(
     "generations", "generations.json", "Generated text",
     "Grey: the prompt. The rest was drawn token by token.",
+)  # fmt: skip
+
+
+DOCUMENTS = Wanted(
+    "documents", "documents.json", "Texts as tokens",
+    "The beginnings of held-out texts, a bar between tokens: what the method reads, before it "
+    "hides, crops or pairs anything.",
 )  # fmt: skip
 
 
@@ -140,9 +155,14 @@ _LEARNED = {
 def saw(kind: str, method: str) -> list[Wanted]:
     """Return the parts that show what this kind of run saw."""
     if strings(kind):
-        return _SAW_OF_TEXT.get(catalogue.describe(method).scored, [])
+        return _SAW_OF_TEXT.get(catalogue.describe(method).scored, [DOCUMENTS])
     of_logs = _SAW_OF_LOGS.get(method, []) if kind == "series" else []
     return [*(_SAW_BY_METHOD.get(method) or _SAW.get(kind, [])), *of_logs]
+
+
+def monitored() -> list[Wanted]:
+    """Return the parts that show whether features collapsed."""
+    return [SPECTRUM]
 
 
 def learned(kind: str) -> list[Wanted]:
@@ -155,7 +175,7 @@ def missing(folder: Path, kind: str, method: str, step: int) -> list[str]:
     place = folder / "samples"
     return [
         part.key
-        for part in (*saw(kind, method), *learned(kind))
+        for part in (*monitored(), *saw(kind, method), *learned(kind))
         if not (place / part.file).is_file()
         or record((place / part.file).with_suffix(".json")).get("step", step) != step
     ]
@@ -269,8 +289,27 @@ def _generations(path: Path, wanted: Wanted) -> Piece | None:
     settings = tree.get("settings")
     note = wanted.note
     if isinstance(settings, dict) and settings:
-        note += " " + ", ".join(f"{key} {value}" for key, value in settings.items()) + "."
+        said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
+        note = note.removesuffix(".") + f", with {said}."
     return Piece(wanted.title, note, texts=texts) if texts else None
 
 
-_READERS = {"neighbours": _neighbours, "fills": _fills, "generations": _generations}
+def _spectrum(path: Path, wanted: Wanted) -> Piece | None:
+    tree = record(path)
+    shares = [found for share in tree.get("shares", []) if (found := real(share)) is not None]
+    if not shares:
+        return None
+    points = [(float(i), min(1.0, sum(shares[:i]))) for i in range(1, len(shares) + 1)]
+    half = next(int(i) for i, held in points if held >= 0.5 or i == len(points))
+    chart = Chart(
+        f"Variance held by the first directions, of {number(tree.get('samples'))} samples",
+        [Line("share of the variance", points)], "directions", log_x=True, zero=True,
+        note=f"half of it lies in {half} direction{'s' if half > 1 else ''}",
+    )  # fmt: skip
+    return Piece(wanted.title, wanted.note, figure=wide_figure(chart, 280))
+
+
+_READERS = {
+    "neighbours": _neighbours, "fills": _fills, "generations": _generations, "spectrum": _spectrum,
+    "documents": _generations,
+}  # fmt: skip

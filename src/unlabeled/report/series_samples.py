@@ -23,7 +23,7 @@ class SeriesSamples(ImageSamples):
         """Return what can be drawn, by the key of its part."""
         return {
             "views": self.views, "masks": self.masks, "rollout": self.rollout,
-            "neighbours": self.neighbours, "map": self.map,
+            "neighbours": self.neighbours, "map": self.map, "spectrum": self.spectrum,
         }  # fmt: skip
 
     def masks(self) -> None:

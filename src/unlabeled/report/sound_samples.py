@@ -31,6 +31,7 @@ class SoundSamples(ImageSamples):
     def drawers(self) -> dict[str, Callable[[], None]]:
         """Return what can be drawn, by the key of its part."""
         found = {"views": self.views, "neighbours": self.neighbours, "map": self.map}
+        found["spectrum"] = self.spectrum
         if self.run.config.modality.form == "spectrogram":  # type: ignore[union-attr]
             found |= {"masks": self.masks, "patches": self.patches}
         elif self.run.config.method["name"] in sound_masks.METHODS:

@@ -35,9 +35,11 @@ class TextSamples:
     def drawers(self) -> dict[str, Callable[[], None]]:
         """Return what can be drawn, by the key of its part."""
         return {
+            "documents": self.documents,
             "fills": self.fills,
             "generations": self.generations,
             "neighbours": self.neighbours,
+            "spectrum": self.spectrum,
         }
 
     @cached_property
@@ -66,6 +68,14 @@ class TextSamples:
     def _drawn(self, count: int) -> list[int]:
         order = rng.generator(rng.mix(self.seed, 0x7E7)).permutation(count)
         return [int(i) for i in order[:NUM_TEXTS]]
+
+    def documents(self) -> None:
+        """Write the beginnings of texts with a bar between tokens."""
+        cut = []
+        for text in self.texts[:NUM_FILLED]:
+            _, spans = self._tokens(text)
+            cut.append("|".join(text[start:end] for start, end in spans))
+        self._save("documents", texts=[{"prompt": "", "text": text} for text in cut])
 
     def fills(self) -> None:
         """Hide tokens of texts and write what the model would put there."""
@@ -122,13 +132,12 @@ class TextSamples:
             {"prompt": prompt, "text": text.removeprefix(prompt)}
             for prompt, text in zip(prompts, made, strict=True)
         ]
-        settings = {"temperature": TEMPERATURE, "top_k": TOP_K}
+        settings = {"temperature": TEMPERATURE, "top k": TOP_K}
         self._save("generations", settings=settings, texts=texts)
 
     def neighbours(self) -> None:
         """Write queries beside their nearest neighbours."""
-        features = self._features()
-        found = nearest.choose(features, self.seed)
+        found = nearest.choose(self.features, self.seed)
         queries = [
             {
                 "text": short(self.texts[query], 240),
@@ -141,8 +150,15 @@ class TextSamples:
         ]
         self._save("neighbours", queries=queries)
 
+    def spectrum(self) -> None:
+        """Write how the variance of the features is spread over directions."""
+        shares = nearest.spectrum(self.features)
+        self._save("spectrum", samples=len(self.features), shares=shares)
+
+    @cached_property
     @torch.inference_mode()
-    def _features(self) -> NDArray[np.float32]:
+    def features(self) -> NDArray[np.float32]:
+        """Return the features of the texts, (N, D)."""
         parts = []
         for start in range(0, len(self.texts), 32):
             rows = self.modality.encode_documents(self.texts[start : start + 32], self.length)

@@ -22,7 +22,7 @@ class VideoSamples(ImageSamples):
         """Return what can be drawn, by the key of its part."""
         return {
             "views": self.views, "masks": self.masks, "neighbours": self.neighbours,
-            "map": self.map,
+            "map": self.map, "spectrum": self.spectrum,
         }  # fmt: skip
 
     def pixels(self, x: Tensor) -> grid.Pixels:
