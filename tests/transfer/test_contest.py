@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from unlabeled.errors import UsageError
 from unlabeled.transfer import contest
@@ -68,3 +69,25 @@ def test_another_comparison_in_the_same_folder_is_refused(tmp_path, made):
     hold(Contest("x", ("a", "b"), 60.0), tmp_path)
     with pytest.raises(UsageError, match=r"another comparison \(seconds differ\)"):
         hold(Contest("x", ("a", "b"), 90.0), tmp_path)
+
+
+def test_missing_labels_are_told_before_anything_is_trained(tmp_path):
+    for i in range(4):
+        Image.new("L", (8, 8), 60 * i).save(tmp_path / f"{i}.png")
+    with pytest.raises(UsageError, match="No labels were found"):
+        contest.check_labels(Contest(str(tmp_path), ("simclr", "mae"), 10.0))
+    (tmp_path / "labels.csv").write_text("path,label\n0.png,a\n1.png,b\n2.png,a\n3.png,b\n")
+    contest.check_labels(
+        Contest(str(tmp_path), ("simclr", "mae"), 10.0, labels=str(tmp_path / "labels.csv"))
+    )
+
+
+def test_a_folder_belongs_to_what_was_asked_first(tmp_path, made, monkeypatch):
+    def cut_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(contest, "_train", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        hold(Contest("x", ("a", "b"), 80.0), tmp_path)
+    with pytest.raises(UsageError, match="another comparison"):
+        hold(Contest("x", ("a", "b"), 160.0), tmp_path)

@@ -69,8 +69,9 @@ def compare(
 
 def _contest(contest: Contest, place: Path) -> None:
     """Hold a comparison of methods and show it."""
-    from unlabeled.transfer.contest import hold, table
+    from unlabeled.transfer.contest import check_labels, hold, table
 
+    check_labels(contest)
     show.say(f"comparison {place}")
     record = hold(contest, place, show.say)
     show.say()

@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from unlabeled.data.find import find
+from unlabeled.data.labels import read_labelled
 from unlabeled.errors import UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.runs import Run
+from unlabeled.transfer import tagging
 from unlabeled.transfer.arms import FROZEN, name_of
 
 FILE = "compare.json"
@@ -88,6 +91,7 @@ def hold(
         for method in alive:
             if method not in runs:
                 place = folder / f"{method}-{number + 1}"
+                tell(f"Round {number + 1}, {method}: trains for {seconds:.0f} s")
                 _train(contest, method, seconds, place)
                 runs[method] = _judge(contest, place, FROZEN if last else _JUDGED)
                 write_json(folder / FILE, record)
@@ -98,12 +102,29 @@ def hold(
     return record
 
 
+def check_labels(contest: Contest) -> None:
+    """Read the labels before anything is trained.
+
+    Raises:
+        UsageError: there are none, or they do not belong to the data.
+    """
+    source = find(contest.data, contest.kind)
+    if tagging.asked(contest.labels, contest.data, source.kind, None):
+        return
+    asked = {"table": contest.data, "label_column": contest.label_column}
+    read_labelled(contest.labels, source, **asked)
+    if contest.test is not None:
+        read_labelled(contest.test, source, **asked)
+
+
 def _opened(contest: Contest, folder: Path) -> dict[str, Any]:
     asked = asdict(contest) | {"methods": list(contest.methods)}
     found = read_json(folder / FILE)
     if not found:
         folder.mkdir(parents=True, exist_ok=True)
-        return {"format": 1, "asked": asked, "rounds": [], "winner": None, "complete": False}
+        found = {"format": 1, "asked": asked, "rounds": [], "winner": None, "complete": False}
+        write_json(folder / FILE, found)
+        return found
     if found.get("asked") != asked:
         changed = [key for key, value in asked.items() if found["asked"].get(key) != value]
         raise UsageError(
