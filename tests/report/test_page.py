@@ -306,6 +306,9 @@ def test_several_runs_make_a_comparison(tmp_path: Path) -> None:
     page = read(out)
     assert out == tmp_path / "runs" / "comparison.html"
     assert "3 runs compared" in page.text
+    assert "different data" not in page.text
+    other = make_run(tmp_path / "runs" / "other", path="sounds")
+    assert "These runs are of different data" in read(report.build([*folders, other])).text
     assert "method.temperature" in page.text
     assert "loop.steps" not in page.text
     looks = " ".join(page.attribute("class"))

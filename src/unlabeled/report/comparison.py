@@ -35,6 +35,7 @@ def context(folders: Sequence[Folder], place: Path) -> dict[str, Any]:
         "kicker": "Pre-training report",
         "subtitle": ", ".join(folder.name for folder in folders),
         "names": _SECTIONS,
+        "mixed": _mixed(folders),
         "header": ["run", "method", "encoder", "steps", "loss", "spread", "rank", "best score",
                    "labels saved"],
         "rows": [_row(folder, place) for folder in folders],
@@ -47,6 +48,11 @@ def context(folders: Sequence[Folder], place: Path) -> dict[str, Any]:
         "differences": differences(folders),
         "cost": _cost(folders),
     }  # fmt: skip
+
+
+def _mixed(folders: Sequence[Folder]) -> bool:
+    """Say whether runs are of different data, so that their scores say nothing of methods."""
+    return len({plain(folder.config.get("data", {}).get("path")) for folder in folders}) > 1
 
 
 def best(folder: Folder) -> tuple[str, list[dict[str, Any]]] | None:
