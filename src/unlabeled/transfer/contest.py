@@ -111,7 +111,7 @@ def check_labels(contest: Contest) -> None:
     source = find(contest.data, contest.kind)
     if tagging.asked(contest.labels, contest.data, source.kind, None):
         return
-    asked = {"table": contest.data, "label_column": contest.label_column}
+    asked: dict[str, Any] = {"table": contest.data, "label_column": contest.label_column}
     read_labelled(contest.labels, source, **asked)
     if contest.test is not None:
         read_labelled(contest.test, source, **asked)
