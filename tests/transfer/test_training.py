@@ -139,3 +139,35 @@ def test_a_search_chooses_on_validation_and_is_made_once_for_each_count(run):
     other.recall(5, 15, first.choices)
     assert (other(rows, 5, 0).test == first.test).all()
     assert replace(search, rates=(1e-3,), views=(PLAIN,)).tried == 0
+
+
+def test_weights_of_classes_are_chosen_where_some_are_rare_and_obeyed_where_said(run, monkeypatch):
+    material = splits.prepare(run, None, None, None, most=20, draws=1, most_test=90, seed=0)
+    by_class = [material.pool[material.y[material.pool] == k] for k in range(3)]
+    rows = np.concatenate([by_class[0][:16], by_class[1][:3], by_class[2][:3]])
+    search = Search((PLAIN,), rates=(1e-3, 3e-2), lengths=(1.0,), epochs=1, fewest=4, most=4)
+    tried = []
+    real = Trained._train
+
+    def watched(self, model, given, recipe, *rest):
+        tried.append(recipe.balanced)
+        return real(self, model, given, recipe, *rest)
+
+    monkeypatch.setattr(Trained, "_train", watched)
+
+    def made(search, given):
+        tried.clear()
+        arm = Trained(material, lambda r, d: Classifier(run.encoder(), 6, 3), search, {}, seed=0)
+        return arm, arm(given, 5, 0)
+
+    _, even = made(search, material.pool[:15])
+    assert "class_weights" not in even.choices
+    assert set(tried) == {False}
+    _, chosen = made(search, rows)
+    assert chosen.choices["class_weights"] in ("none", "balanced")
+    assert tried[:3] == [False, False, True]
+    arm, said = made(replace(search, weightings=("balanced",)), rows)
+    assert said.choices["class_weights"] == "balanced"
+    assert set(tried) == {True}
+    arm.recall(5, len(rows), said.choices)
+    assert (arm(rows, 5, 0).test == said.test).all()

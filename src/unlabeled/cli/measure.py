@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -213,14 +214,17 @@ def evaluate(
             quick=quick, transductive=transductive, counts=numbers, draws=draws, test=test,
             label_column=label_column, minutes=minutes, seed=seed, reuse=reuse, seeds=seeds,
         )  # fmt: skip
-        _after_labels(run, labels)
+        _after_labels(run, labels, label_column, task)
 
 
-def _after_labels(run: str, labels: str | None) -> None:
+def _after_labels(run: str, labels: str | None, label_column: str | None, task: str | None) -> None:
+    first = label_column if task in ("multi", "multi-label") else (label_column or "").split(",")[0]
+    column = f" --label-column {shlex.quote(first)}" if first else ""
+    how = column + (f" --task {task}" if task else "")
     show.next_commands(
         [
             (f"unlabeled report {run}", "one page of everything"),
-            (f"unlabeled finetune {run}{_flag(labels)}", "a classifier"),
+            (f"unlabeled finetune {run}{_flag(labels)}{how}", "a classifier"),
             (f"unlabeled export {run} --to hf", "use it elsewhere"),
         ]
     )

@@ -18,6 +18,7 @@ from unlabeled.report.folder import Folder, read_all
 from unlabeled.report.html import filled, write
 from unlabeled.report.wording import number, plain
 from unlabeled.transfer.column_line import said_of
+from unlabeled.transfer.table import mean_errors
 
 _RUN_SECTIONS = {
     "verdict": "Verdict",
@@ -100,6 +101,7 @@ def run_page(folder: Folder, pictures: bool = True) -> str:
             ],
             "curve": sections.wide_figure(curve) if curve is not None else None,
             "table": sections.label_table(results) if results is not None else None,
+            "mean_errors": mean_errors(results) if results and results.get("summary") else [],
             "training": sections.training(folder),
             "health": sections.health(folder),
             "unlabelled": sections.unlabelled(folder.results or {}),

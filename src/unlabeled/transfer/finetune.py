@@ -261,7 +261,7 @@ def material_of(
     inputs = Inputs(
         part.source, part.labels.indices, run.modality(), trained_on.document_length(run)
     )
-    notes = splits.said_of(part.labels)
+    notes = splits.said_of(part.labels, scored=False)
     if inputs.bad:
         name, reason = inputs.bad[0]
         notes.append(f"{len(inputs.bad)} labelled samples cannot be read (first: {name}: {reason})")

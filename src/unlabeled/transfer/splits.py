@@ -32,15 +32,17 @@ from unlabeled.transfer.trained_on import (
 if TYPE_CHECKING:
     from unlabeled.runs import Run
 
-_WORDS = {
-    "multi": "Labels were read as several a sample (--task classification reads each as one "
-    "class); labels per class count samples drawn for their rarest label.",
-    "ordinal": "Labels were read as grades, {grades} (--task classification reads them as "
-    "classes); the score is the quadratic-weighted kappa: 1 where all are right, 0 where chance "
-    "would do as well or better. Beside it stands the mean absolute error in grades.",
-    "regression": "Labels were read as numbers (--task classification reads them as classes); "
-    "labels per class count samples of each fifth of the range, and the score is the share of "
-    "variance that is explained, 0 where the mean would do as well.",
+_READ = {
+    "multi": "Labels were read as several a sample (--task classification reads each as one class)",
+    "ordinal": "Labels were read as grades, {grades} (--task classification reads them as classes)",
+    "regression": "Labels were read as numbers (--task classification reads them as classes)",
+}
+_SCORED = {
+    "multi": "labels per class count samples drawn for their rarest label",
+    "ordinal": "the score is the quadratic-weighted kappa: 1 where all are right, 0 where chance "
+    "would do as well or better. Beside it stands the mean absolute error in grades",
+    "regression": "labels per class count samples of each fifth of the range, and the score is the "
+    "share of variance that is explained, 0 where the mean would do as well",
 }
 TEST_SHARE = 0.25
 VALIDATION_SHARE = 0.2
@@ -169,9 +171,16 @@ def _parts(
     return _cut(runs, found, seed)
 
 
-def said_of(labels: Labels) -> list[str]:
-    """Say how labels were read, where not as classes, and how many samples have none."""
-    words = _WORDS.get(labels.task, "").format(grades=" < ".join(labels.classes))
+def said_of(labels: Labels, scored: bool = True) -> list[str]:
+    """Say how labels were read, where not as classes, and what of them is not known.
+
+    Args:
+        labels: in the form of their task.
+        scored: whether to say how a study counts and scores them.
+    """
+    words = _READ.get(labels.task, "").format(grades=" < ".join(labels.classes))
+    if words:
+        words += f"; {_SCORED[labels.task]}." if scored else "."
     cells = 0 if labels.targets is None else int(np.isnan(labels.targets).sum())
     unknown = f"Cells that are not known: {cells:,}; nothing learned from them or counted them."
     return [said for said in (words, labels.missing, unknown if cells else "") if said]

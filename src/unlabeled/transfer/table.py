@@ -50,10 +50,10 @@ def lines(results: Mapping[str, Any]) -> list[str]:
         f"Labels saved with {part['ours']} {unit} against {name_of(rival)}: {part['text']}"
         for rival, part in results["labels_saved"].items()
     ]
-    return [*found, *_errors(results), *_unlabelled(results), results["verdict"]]
+    return [*found, *mean_errors(results), *_unlabelled(results), results["verdict"]]
 
 
-def _errors(results: Mapping[str, Any]) -> list[str]:
+def mean_errors(results: Mapping[str, Any]) -> list[str]:
     """Say the mean absolute errors with the most labels, where labels are grades or numbers."""
     most = max((row["labels_per_class"] for row in results["summary"]), default=0)
     parts = [
