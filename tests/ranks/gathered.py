@@ -12,9 +12,12 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from timm.layers import BatchNormAct2d
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from unlabeled.methods.contriever import Contriever
 from unlabeled.methods.swav import SwAV
+from unlabeled.methods.tcn import TCN
+from unlabeled.methods.vip import VIP
 from unlabeled.nn.batch_norm import synchronise
 from unlabeled.nn.block_masks import spread_ratios
 from unlabeled.nn.centre import Balance
@@ -200,7 +203,24 @@ def centred(weight: Tensor, views: Tensor) -> Tensor:
     return distill(targets, scores, 0.1).loss
 
 
+def time_contrast(weight: Tensor, views: Tensor) -> Tensor:
+    """Find the frame that is near among the far ones of all ranks' clips."""
+    first, middle = views @ weight
+    task: Any = None  # nothing of the method is used
+    logits = TCN.logits(task, first, middle, (views[1] - views[0]) @ weight)
+    return cross_entropy(logits, torch.zeros(len(first), dtype=torch.int64))
+
+
+def values(weight: Tensor, views: Tensor) -> Tensor:
+    """Let values grow on the way, by a mean inside a logarithm over all ranks."""
+    z = torch.stack([views[0], views[1], views[0] + views[1]], 1) @ weight  # (B, 3, D)
+    task: Any = SimpleNamespace(config=SimpleNamespace(discount=0.9))
+    return VIP.objective(task, -z.norm(dim=-1))
+
+
 LOSSES: Losses = {
+    "tcn": time_contrast,
+    "vip": values,
     "patches": patches,
     "centre": centred,
     "batch_norm": normed,
