@@ -157,3 +157,30 @@ def test_pairs_that_cannot_be_divided_are_refused(run, tmp_path, capsys):
     assert "cannot be divided into two parts that share no sample" in capsys.readouterr().err
     ask(run, "--pairs", str(table), "--counts", "3", code=2)
     assert "it has no use for --counts; leave it out" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def run_of_text(text_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    tree = small_config("bert", text_folder, steps=2).model_dump()
+    folder = tmp_path_factory.mktemp("alike") / "text"
+    return Run.open(loop.pretrain(configs.build(tree), folder, quiet=True))
+
+
+def test_texts_that_stand_in_the_table_and_documents(run_of_text, text_folder, tmp_path, capsys):
+    """The same sentence with its words in another order is the same to TF-IDF."""
+    rng = np.random.default_rng(0)
+    words = [f"{a}{b}" for a in ("ba", "du", "ki", "lo", "mu", "ne") for b in ("ra", "so", "ti")]
+    said = [rng.permutation(words)[:6].tolist() for _ in range(60)]
+    rows = [(" ".join(x), " ".join(rng.permutation(x)), 1) for x in said[:40]]
+    rows += [(" ".join(x), " ".join(y), 0) for x, y in zip(said[40:50], said[50:], strict=True)]
+    ask(run_of_text, "--pairs", str(write(tmp_path / "p.csv", rows)), "--quick")
+    found = json.loads((run_of_text.folder / pair_study.FILE).read_text())
+    assert {row["way"] for row in found["rows"] if row["features"] == "tfidf"} == {"cosine"}
+    assert "AUROC" in capsys.readouterr().out
+    labels = [(path.name, number % 3) for number, path in enumerate(sorted(text_folder.iterdir()))]
+    table = write(tmp_path / "labels.csv", labels, "path,label")
+    words_ = ["--task", "retrieval", "--labels", str(table), "--transductive"]
+    ask(run_of_text, *words_, "--quick")
+    kept = json.loads((run_of_text.folder / retrieval_study.FILE).read_text())
+    assert {"tfidf", "lsa"} <= {row["features"] for row in kept["rows"]}
+    assert "no labelled samples are left to choose by" in kept["chosen"]
