@@ -13,11 +13,14 @@ from tests.loop.running import small_config
 from unlabeled import config as configs
 from unlabeled import loop
 from unlabeled.cli.start import main
+from unlabeled.data.labels import Labels
+from unlabeled.errors import UsageError
 from unlabeled.report.folder import read_all
 from unlabeled.report.page import run_page
 from unlabeled.runs import Run
 from unlabeled.transfer import item_pairs, pair_study, retrieval_study
 from unlabeled.transfer.schema import PairsModel, RetrievalModel
+from unlabeled.transfer.splits import Part
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +187,23 @@ def test_texts_that_stand_in_the_table_and_documents(run_of_text, text_folder, t
     kept = json.loads((run_of_text.folder / retrieval_study.FILE).read_text())
     assert {"tfidf", "lsa"} <= {row["features"] for row in kept["rows"]}
     assert "no labelled samples are left to choose by" in kept["chosen"]
+
+
+def test_what_shares_a_label_belongs_together_and_numbers_are_refused():
+    def labels(words: list[str]) -> Labels:
+        names = sorted(set(words))
+        y = np.array([names.index(word) for word in words], np.int64)
+        return Labels(np.arange(len(words)), y, names, column="tags")
+
+    found = retrieval_study._classes(labels(["cat|dog", "dog", "bird", "bird|cat"]))
+    part = Part(item_pairs.Texts(list("abcd")), found)
+    (_, right, out), *_ = retrieval_study._asked(part, []).blocks()
+    expected = np.zeros((4, 4), bool)
+    for a, b in ((0, 1), (0, 3), (2, 3)):
+        expected[a, b] = expected[b, a] = True
+    np.testing.assert_array_equal(right, expected)
+    np.testing.assert_array_equal(out, np.eye(4, dtype=bool))
+    grades = retrieval_study._classes(labels(["low", "high", "medium", "low"]))
+    assert grades.targets is None
+    with pytest.raises(UsageError, match="these labels are numbers"):
+        retrieval_study._classes(labels([f"{n / 7:.3f}" for n in range(40)]))

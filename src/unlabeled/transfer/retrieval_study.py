@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.data.duplicates import linked
-from unlabeled.data.label_forms import as_task
+from unlabeled.data.label_forms import as_task, form_of
 from unlabeled.data.labels import Labels, read_labelled
 from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
@@ -178,14 +178,14 @@ def _tested(found: Part) -> tuple[Part, Part | None]:
 
 
 def _classes(labels: Labels) -> Labels:
-    """Return labels as classes, one or several a sample.
+    """Return labels as classes, one or several a sample; grades are classes too.
 
     Raises:
         UsageError: they are numbers.
     """
-    found = as_task(labels, None)
-    if found.task in ("single", "multi", "ordinal"):
-        return found
+    form = form_of(labels)
+    if form != "regression":
+        return as_task(labels, "multi" if form == "multi" else "single")
     raise UsageError(
         "--task retrieval asks which samples are of one class, and these labels are numbers "
         f"({labels.classes[0]}, {labels.classes[1]}, ...). Give classes, or --label-column NAME."
@@ -202,9 +202,9 @@ def _fewer(part: Part, most: int, seed: int, notes: list[str]) -> Part:
 def _asked(part: Part, notes: list[str]) -> Asked:
     """Return samples with what belongs together; groups that classes cross are kept apart."""
     labels, rows = part.labels, np.arange(len(part))
-    aims = labels.targets
-    if aims is None:
-        aims = (labels.y[:, None] == np.unique(labels.y)[None]).astype(np.float32)
+    aims = (labels.y[:, None] == np.unique(labels.y)[None]).astype(np.float32)
+    if labels.targets is not None:
+        aims = np.nan_to_num(labels.targets)  # a label that nobody gave is shared with nobody
     pairs = part.looks.pairs() if part.looks is not None else np.zeros((0, 2), np.int64)
     mates = [linked(len(part), pairs)]
     if len(part) > len(np.unique(mates[0])):
