@@ -17,7 +17,7 @@ from pathlib import Path
 from unlabeled.transfer import schema
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACE = r"(?:/[\w.-]+)+/([\w.-]+)"
+PLACE = r"(?<![\w.-])(?:/[\w.-]+)+/([\w.-]+)"
 """A path of the machine that measured, of which the file name is kept."""
 
 RUN_FACTS = (

@@ -22,7 +22,7 @@ from unlabeled.transfer import agreement
 from unlabeled.transfer.agreement import LEAST, LEAST_SETS, Agreement, Point
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACE = r"(?:/[\w.-]+)+/([\w.-]+)"
+PLACE = r"(?<![\w.-])(?:/[\w.-]+)+/([\w.-]+)"
 """A path of the machine that measured, of which the file name is kept."""
 Sets = dict[str, list[Point]]
 NAMES = {"rankme": "RankMe", "alpha": "alpha-ReQ", "lidar": "LiDAR",
@@ -95,8 +95,9 @@ def section() -> str:
         "that draws sets again and then networks, all moments of one together. alpha-ReQ counts by "
         "its distance from 1. Each kept result gives the pre-trained and the untrained network, "
         "with the mean of the probe over all label counts; a set needs "
-        f"{LEAST} of them. Short runs: a ResNet of 0.3 million parameters, one seed, measured "
-        "after a quarter, half and all of the steps.\n\n"
+        f"{LEAST} of them. *Seeds*: three runs of one method that are not kept one by one, and their "
+        "untrained networks. *Short*: methods on a ResNet of 0.3 million parameters, one seed, "
+        "measured after a quarter, half and all of the steps.\n\n"
     )
     text += _table(everything, without_loss(agreement.within(everything)))
     if ends:
@@ -173,7 +174,8 @@ def keep(name: str, folders: list[Path]) -> None:
                  "steps": info["steps"] if trained else 0, "seed": info["seed"],
                  "probe": point.score, **point.measures}
             )  # fmt: skip
-    kept = {"data": name, "command": runs[0][0]["command"], "points": points}
+    others = " and ".join(f"--seed {info['seed']}" for info, _ in runs[1:])
+    kept = {"data": name, "command": f"{runs[0][0]['command']}, {others}", "points": points}
     target = ROOT / "docs" / "label-free" / f"{name}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(re.sub(PLACE, r"\1", json.dumps(kept, indent=1)) + "\n", encoding="utf-8")
