@@ -95,8 +95,8 @@ def section() -> str:
         "that draws sets again and then networks, all moments of one together. alpha-ReQ counts by "
         "its distance from 1. Each kept result gives the pre-trained and the untrained network, "
         "with the mean of the probe over all label counts; a set needs "
-        f"{LEAST} of them. *Seeds*: three runs of one method that are not kept one by one, and their "
-        "untrained networks. *Short*: methods on a ResNet of 0.3 million parameters, one "
+        f"{LEAST} of them. *Seeds*: three runs of one method that are not kept one by one, and "
+        "their untrained networks. *Short*: methods on a ResNet of 0.3 million parameters, one "
         "seed, measured after a quarter, half and all of the steps.\n\n"
     )
     text += _table(everything, without_loss(agreement.within(everything)))
