@@ -77,6 +77,8 @@ def without_loss(found: Mapping[str, Agreement]) -> dict[str, Agreement]:
 def shown() -> tuple[str, ...]:
     """Return the measures that order methods at equal compute, and all networks, beyond doubt."""
     every, ends, _ = short_runs()
+    if len(ends) < LEAST_SETS:
+        return ()
     among = [agreement.within(sets) for sets in (kept_runs() | every, ends)]
     return tuple(
         name for name in NAMES if name != "loss" and all(name in a and a[name].shown for a in among)

@@ -99,9 +99,9 @@ def correlation(points: Sequence[Point], measure: str, least: int = LEAST) -> fl
 
 def _spearman(pairs: NDArray[np.float64]) -> float | None:
     """Return the rank correlation of two columns, (n, 2)."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(pairs, axis=0)
+    # Mean ranks by counting, up to a constant: scipy's take ten times as long for a dozen rows.
+    above, equal = pairs[:, None] > pairs, pairs[:, None] == pairs  # (n, n, 2)
+    ranks = above.sum(axis=1) + 0.5 * equal.sum(axis=1)
     ranks -= ranks.mean(axis=0)
     scale = np.sqrt((ranks**2).sum(axis=0).prod())
     return float((ranks[:, 0] * ranks[:, 1]).sum() / scale) if scale > 0 else None
