@@ -137,11 +137,13 @@ def _chance(ends: Sets) -> str:
 
 def _table(sets: Sets, found: Mapping[str, Agreement], cost: bool = False) -> str:
     """Return a row for each measure."""
-    header = ["measure", *sets, "mean (95 % interval)", "points"]
+    header = ["measure", *sets, "mean (95 % interval, from three sets on)", "points"]
     lines = [header + ["cost"] * cost, ["---"] * (len(header) + cost)]
     for name, one in found.items():
         each = [_number(one.by_set.get(key)) for key in sets]
-        mean = f"{_number(one.mean)} ({_number(one.low)} to {_number(one.high)})"
+        span = f" ({_number(one.low)} to {_number(one.high)})"
+        # Four networks of one set, drawn again, know nothing of other sets.
+        mean = _number(one.mean) + span * (len(one.by_set) >= LEAST_SETS)
         row = [NAMES[name], *each, mean, str(one.points)]
         lines.append(row + [_cost(sets, name)] * cost)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
