@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from unlabeled.data.find import find
 from unlabeled.data.labels import read_labelled, read_labels
@@ -119,6 +120,27 @@ def test_a_folder_of_class_folders_is_a_data_set(image_folder, tmp_path):
     source = Names("p.png")
     found, labels = read_labelled(image_folder, source, table=tmp_path)
     assert len(found) == len(labels) == 96
+
+
+def test_a_table_beside_its_own_files_means_them_whatever_they_are_called(tmp_path):
+    """Test files that are called like files of the pool are not taken for those."""
+    for number, folder in enumerate(("pool", "test")):
+        (tmp_path / folder / "a").mkdir(parents=True)
+        for name in range(4):
+            pixels = np.full((8, 8, 3), 100 * number + 10 * name, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / "a" / f"{name}.png")
+        rows = "".join(f"a/{name}.png,{name % 2}\n" for name in range(4))
+        (tmp_path / folder / "labels.csv").write_text(f"path,label\n{rows}")
+    pool = tmp_path / "pool"
+    source = find(str(pool))
+    assert read_labelled(pool / "labels.csv", source, table=pool)[0] is source
+    found, labels = read_labelled(tmp_path / "test" / "labels.csv", source, table=pool)
+    assert found is not source
+    first = found.payload(int(labels.indices[0]))
+    assert first == (tmp_path / "test" / "a" / "0.png").read_bytes()
+    away = tmp_path / "away.csv"
+    away.write_text((pool / "labels.csv").read_text())
+    assert read_labelled(away, source, table=pool)[0] is source
 
 
 def test_real_tables(shared_data):

@@ -226,8 +226,15 @@ def _is_data_set(path: Path, source: Source, column: str | None, table: str | Pa
     if key is None or text:
         return False
     first = next((str(word) for word in read_columns(path, [key])[0]), "")
-    names = Names(source, table)
-    return not names.find(first, path.parent) and (path.parent / first).is_file()
+    beside = path.parent / first
+    if not beside.is_file():
+        return False
+    found = Names(source, table).find(first, path.parent)
+    if not found:
+        return True
+    known = None if table is None else Path(table).expanduser() / source.name(found[0])
+    # Two folders may name their files alike: what lies beside the table is what it means.
+    return known is not None and known.is_file() and not known.samefile(beside)
 
 
 def _label_column(path: Path, columns: Sequence[str], given: str | None) -> str:
