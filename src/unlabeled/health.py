@@ -247,7 +247,8 @@ WORDS: Mapping[str, str] = {
     "line": "The features are collapsing to one direction (one line through all projections). Try "
     "optim.lr divided by 3, or a larger loop.batch.",
     "uniform": "The targets are uniform over all prototypes: the teacher says nothing. Try a "
-    "lower teacher temperature, fewer prototypes, or a faster teacher (lower momentum).",
+    "lower teacher temperature (of SwAV method.epsilon), fewer prototypes, or a faster teacher "
+    "(lower momentum).",
     "constant": "All samples share one prototype: the centre does not hold them apart. Try a "
     "faster centre (lower centre momentum) or a higher teacher temperature.",
     "chance": "After a third of the run the loss is still that of knowing nothing. Try a higher "
