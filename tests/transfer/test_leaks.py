@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.transfer.planted import CLASSES, PlantedRun, PlantedSource
+from unlabeled.data.labels import read_labelled
 from unlabeled.errors import UsageError
 from unlabeled.transfer import leaks, splits
 from unlabeled.transfer.material import Material
@@ -75,7 +76,7 @@ def test_copies_stay_on_one_side_of_a_split_that_is_made_here(tmp_path):
 
 def test_copies_and_given_groups_are_joined(tmp_path):
     run, rows = copied_run(tmp_path / "r", 60)
-    part = splits.Part(*splits.read_labelled(table(tmp_path / "a.csv", rows), run.source()))
+    part = splits.Part(*read_labelled(table(tmp_path / "a.csv", rows), run.source()))
     groups = np.array(["" if i < 2 else f"g{i % 30 // 10}" for i in range(60)])
     part = dataclasses.replace(part, labels=dataclasses.replace(part.labels, group=groups))
     joined, copies = leaks.together(leaks.look(part))
@@ -119,8 +120,8 @@ def test_what_any_of_several_seeds_saw_is_left_out_for_all(tmp_path):
         run.pool_indices = lambda pool=pool: np.array(pool)
         runs.append(run)
     labels, test = table(tmp_path / "a.csv", rows[:100]), table(tmp_path / "b.csv", rows[180:])
-    options = {"per_class": 500, "most_test": 500, "seed": 0}
+    options = {"most": 100, "draws": 5, "most_test": 500, "seed": 0}
     for run in runs:
-        found = splits.prepare(run, labels, test, None, **options, runs=runs)
+        found = splits.prepare(run, labels, test, None, **options, runs=tuple(runs))
         assert found.record["dropped_from_test"] == 140
         assert set(found.test.indices) == set(range(320, 360))
