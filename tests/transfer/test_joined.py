@@ -68,7 +68,7 @@ def test_sparse_features_join_without_being_filled_in(parts):
 
 def test_numbers_are_read_by_ridge(parts):
     known, ours, plain, y_test = parts
-    known.targets = known.y.astype(np.float32)
+    known.targets, known.task = known.y.astype(np.float32), "regression"
     found = Joined(known, ours, plain)(known.pool, 75, 0)
     assert targets.score(found.test, y_test.astype(np.float32), "r2") > 0.6
     assert found.choices["with"] == "other"

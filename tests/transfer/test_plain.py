@@ -91,10 +91,11 @@ def test_trees_read_digits_and_a_handful_of_labels():
 
 def test_trees_read_numbers_and_several_labels():
     known, plain = digits()
-    known.targets = known.y.astype(np.float32)
+    known.targets, known.task = known.y.astype(np.float32), "regression"
     found = Boosted(known, plain, trees=20)(known.pool[:200], 20, 0)
     assert targets.score(found.test, known.y_test.astype(np.float32), "r2") > 0.5
     known.targets = np.stack([known.y % 2, known.y > 4, known.y < 99], 1).astype(np.float32)
+    known.task = "multi"
     truth = np.stack([known.y_test % 2, known.y_test > 4, known.y_test < 99], 1)
     several = Boosted(known, plain, trees=20)(known.pool[:200], 20, 0)
     assert (several.test == truth).mean(axis=0).min() > 0.8

@@ -221,7 +221,8 @@ def run(tmp_path, text, monkeypatch):
     search = Search((PLAIN,), rates=(3e-3,), lengths=(1.0,), epochs=1, fewest=40, most=40)
     monkeypatch.setattr(tag_roster, "search_of", lambda quick: search)
     return SimpleNamespace(
-        folder=tmp_path, config=config, modality=lambda: text, untrained=fresh, fresh=fresh,
+        folder=tmp_path, studies=tmp_path / "evaluate", config=config, modality=lambda: text,
+        untrained=fresh, fresh=fresh,
         encoder=lambda: fresh(1), pool_indices=lambda: np.arange(3),
         source=lambda: Memory([" ".join(s) for s in part.words[:3]]),
     )  # fmt: skip
