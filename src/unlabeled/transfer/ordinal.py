@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from unlabeled.transfer import probe
+from unlabeled.transfer import probe, targets
 
 _NEVER = 1e4
 """Logit of what no labelled sample shows: grades below the lowest, above the highest of them."""
@@ -70,8 +70,9 @@ def fit(
 ) -> Link:  # fmt: skip
     """Choose the penalty inside the labelled samples and fit on all of them.
 
-    The likelihood of what is left out decides (`probe.folds`); where nothing can be left out the
-    probe's default is taken.
+    What is left out decides (`probe.folds`), by the score that grades get: the likelihood alone
+    asks for such strong penalties of sparse features that all guesses lie in the middle. Between
+    equals the likelier. Where nothing can be left out the probe's default is taken.
 
     Args:
         x: (N, D) scaled features, dense or sparse.
@@ -84,23 +85,26 @@ def fit(
     ladder = sorted(penalties, reverse=True)
     chosen = probe.DEFAULT_PENALTY
     if left_out:
-        gained = np.zeros(len(ladder))
-        for mask in left_out:
-            gained += _left_out(x, y, mask, num_grades, ladder)
-        chosen = ladder[int(gained.argmax())]
+        parts = [_left_out(x, y, mask, num_grades, ladder) for mask in left_out]
+        said = np.concatenate([guesses for guesses, _ in parts], axis=1)  # (J, rows left out)
+        truth = np.concatenate([y[mask] for mask in left_out])
+        gained = np.sum([gain for _, gain in parts], axis=0)  # (J,)
+        scores = [targets.score(guess, truth, "quadratic_kappa") for guess in said]
+        chosen = ladder[max(range(len(ladder)), key=lambda place: (scores[place], gained[place]))]
     weight, cuts = solve(x, y, num_grades, [chosen])[0]
     return Link(weight.astype(np.float32), cuts.astype(np.float32), chosen)
 
 
 def _left_out(
     x: Any, y: NDArray[np.int64], mask: NDArray[np.bool_], num_grades: int, ladder: Sequence[float]
-) -> NDArray[np.float64]:
-    """Return the likelihood of rows that were left out with each penalty, (J,)."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return guesses (J, n) and the likelihood (J,) of n rows left out, with each penalty."""
     kept = np.flatnonzero(~mask)
     fits = solve(x[kept], y[kept], num_grades, ladder, tolerance=1e-3)
     rows = np.flatnonzero(mask)
     said = [cuts - (x[rows] @ weight)[:, None] for weight, cuts in fits]
-    return np.array([np.log(_chance(part, y[rows])).sum() for part in said])
+    likely = np.array([np.log(_chance(part, y[rows])).sum() for part in said])
+    return np.stack([decide(-part) for part in said]), likely
 
 
 def _chance(below: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
