@@ -317,6 +317,39 @@ def test_several_runs_make_a_comparison(tmp_path: Path) -> None:
     assert "run-1/report.html" not in page.attribute("href")
 
 
+def judged(folder: Path, changes: dict[str, object]) -> None:
+    path = folder / "evaluate" / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+ALONE = {"differences": {}, "labels_saved": {}, "grade": "no_clear_difference",
+         "verdict": "Nothing was compared, so whether pre-training helped is not known."}  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", [{}, {"public-dino-0a1b2c": {"mean": 0.2, "n": 3}}])
+def test_a_run_that_stood_beside_nothing_has_no_grade(run: Path, beside: dict[str, object]) -> None:
+    judged(run, {**ALONE, "differences": beside})
+    page = page_of(run)
+    assert "Not compared" in page.text
+    assert "No clear difference" not in page.text
+    assert "lamp none" in page.attribute("class")
+
+
+def test_a_comparison_tells_who_was_left_behind_and_when(tmp_path: Path) -> None:
+    folders = [make_run(tmp_path / name) for name in ("mae-1", "simclr-2", "other")]
+    judged(folders[0], ALONE)
+    rounds = [{"runs": {"mae": {"folder": "mae-1"}, "simclr": {"folder": "simclr-1"}}},
+              {"runs": {"simclr": {"folder": "simclr-2"}}}]  # fmt: skip
+    record = {"rounds": rounds, "complete": True}
+    (tmp_path / "compare.json").write_text(json.dumps(record))
+    text = read(report.build(folders)).text
+    assert text.count("Left after round") == 1
+    assert "mae-1 Left after round 1. Others were better on the validation labels" in text
+    assert "No clear difference" not in text
+    (tmp_path / "compare.json").write_text(json.dumps({**record, "complete": False}))
+    assert "mae-1 Not compared." in read(report.build(folders)).text
+
+
 def test_comparison_survives_runs_that_hold_nothing(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()

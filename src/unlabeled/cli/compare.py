@@ -109,6 +109,8 @@ def _runs(folders: list[Path]) -> None:
         raise UsageError(
             "compare takes several runs, or DATA with --methods a,b,c and --labels FILE."
         )
+    from unlabeled.transfer.grade import word_of
+
     rows, quality, scores = [], [], []
     for folder in folders:
         info, results = checks.info(folder), _results(folder)
@@ -116,7 +118,7 @@ def _runs(folders: list[Path]) -> None:
         score = f"{best[-1]['mean']:.3f} at {best[-1]['labels_per_class']}" if best else "-"
         rows.append(
             (str(folder), info.get("method", "?"), f"{info.get('steps', '?')}", score,
-             results.get("grade", "not evaluated").replace("_", " "))
+             word_of(results).lower() if results else "not evaluated")
         )  # fmt: skip
         if best:
             quality.append(results.get("quality", {}).get("probe", {}))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from unlabeled.journal import read_json
 from unlabeled.report import curves, evidence, sections
 from unlabeled.report.chart import Chart, Line
 from unlabeled.report.folder import Folder
@@ -29,6 +30,7 @@ _NUM_LOOKS = 6
 def context(folders: Sequence[Folder], place: Path) -> dict[str, Any]:
     """Return what the comparison template shows; links are relative to `place`."""
     curve, rival = _label_curve(folders)
+    left = left_after(folders)
     evaluated = [folder for folder in folders if folder.results]
     return {
         "title": f"{len(folders)} runs compared",
@@ -38,7 +40,7 @@ def context(folders: Sequence[Folder], place: Path) -> dict[str, Any]:
         "mixed": _mixed(folders),
         "header": ["run", "method", "encoder", "steps", "loss", "spread", "rank", "best score",
                    "labels saved"],
-        "rows": [_row(folder, place) for folder in folders],
+        "rows": [_row(folder, place, left.get(folder.path)) for folder in folders],
         "curve": sections.wide_figure(curve) if curve is not None else None,
         "table": _table(evaluated),
         "rival": rival,
@@ -76,8 +78,39 @@ def best_score(folder: Folder) -> str:
     return f"{float(row['mean']):.3f} at {number(row['labels_per_class'])} {unit}"
 
 
-def _row(folder: Folder, place: Path) -> dict[str, Any]:
+def left_after(folders: Sequence[Folder]) -> dict[Path, int]:
+    """Return after which round a comparison of methods left runs behind, of those it did.
+
+    A comparison keeps ``compare.json`` beside its runs (`unlabeled.transfer.contest`).
+    """
+    found = {}
+    for folder in folders:
+        rounds = _rounds(folder.path.resolve().parent / "compare.json")
+        numbers = [i for i, names in enumerate(rounds, 1) if folder.name in names]
+        if numbers and numbers[-1] < len(rounds):
+            found[folder.path] = numbers[-1]
+    return found
+
+
+def _rounds(path: Path) -> list[list[str]]:
+    """Return the names of the run folders of each round; none before the last one is over."""
+    record = read_json(path)
+    rounds = record.get("rounds") if record.get("complete") else None
+    return [
+        [str(run.get("folder")) for run in part["runs"].values() if isinstance(run, dict)]
+        for part in (rounds if isinstance(rounds, list) else [])
+        if isinstance(part, dict) and isinstance(part.get("runs"), dict)
+    ]
+
+
+def _row(folder: Folder, place: Path, left: int | None) -> dict[str, Any]:
     verdict = sections.verdict(folder)
+    if left is not None:
+        verdict |= {"light": "none", "word": f"Left after round {left}"}
+        verdict["sentence"] = (
+            "Others were better on the validation labels, so it was trained no longer. "
+            f"{verdict['sentence']}"
+        )
     last = folder.health[-1] if folder.health else {}
     losses = curves.series(folder.metrics, "loss")
     saved = verdict["savings"][0] if verdict["savings"] else None

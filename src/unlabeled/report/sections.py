@@ -14,15 +14,11 @@ from unlabeled.report.chart import Chart
 from unlabeled.report.folder import Folder
 from unlabeled.report.svg import draw
 from unlabeled.report.wording import MISSING, number, plain, real
-from unlabeled.transfer import arms
+from unlabeled.transfer import arms, grade
 from unlabeled.transfer.diagnosis import diagnose
 from unlabeled.transfer.units import unit_of
 
-LIGHTS = {
-    "helped": ("good", "Helped"),
-    "no_clear_difference": ("fair", "No clear difference"),
-    "did_not_help": ("poor", "Did not help"),
-}
+LIGHTS = {"helped": "good", "no_clear_difference": "fair", "did_not_help": "poor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,8 @@ def verdict(folder: Folder) -> dict[str, Any]:
     light, word = "none", "Not yet proven"
     sentence = str(folder.info.get("verdict") or "").strip()
     if results is not None:
-        light, word = LIGHTS.get(str(results.get("grade")), ("fair", "Evaluated"))
+        light, word = LIGHTS.get(str(results.get("grade")), "fair"), grade.word_of(results)
+        light = light if grade.compared(results) else "none"
         sentence = str(results.get("verdict") or sentence)
     elif status == "failed":
         light, word = "poor", "Failed"
