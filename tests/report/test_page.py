@@ -322,8 +322,12 @@ def judged(folder: Path, changes: dict[str, object]) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-ALONE = {"differences": {}, "labels_saved": {}, "grade": "no_clear_difference",
-         "verdict": "Nothing was compared, so whether pre-training helped is not known."}  # fmt: skip
+ALONE = {
+    "differences": {},
+    "labels_saved": {},
+    "grade": "no_clear_difference",
+    "verdict": "Nothing was compared, so whether pre-training helped is not known.",
+}
 
 
 @pytest.mark.parametrize("beside", [{}, {"public-dino-0a1b2c": {"mean": 0.2, "n": 3}}])
