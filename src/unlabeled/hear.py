@@ -43,13 +43,19 @@ def recordings(source: Source, places: list[int]) -> Look:
     total = float(np.mean(lengths)) * len(source)
     words = (
         f"{len(source):,} recordings of {min(lengths):.2f}-{max(lengths):.2f} s, "
-        f"about {total / 60:,.0f} minutes, {int(np.median(rates)):,} Hz"
+        f"about {total / 60:,.0f} minutes, {_span(rates)} Hz"
     )
     return Look(
         "audio", len(source), words, int(np.median(rates)), channels=1,
         mean=[round(float(every.mean()), 4)], std=[round(float(every.std()), 4)],
         seconds=round(float(np.quantile(trimmed, 0.95)), 2), details=_narrow(few),
     )  # fmt: skip
+
+
+def _span(rates: list[int]) -> str:
+    """Return the rate of all, or the lowest and the highest, in words."""
+    low, high = min(rates), max(rates)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _narrow(values: list[NDArray[np.float64]]) -> tuple[float, float]:

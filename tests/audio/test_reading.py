@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from tests.conftest import draw_sound
+from unlabeled import hear
 from unlabeled.config import AudioConfig
 from unlabeled.data.find import find
 from unlabeled.errors import DataError
@@ -184,3 +185,12 @@ def test_sound_is_found_in_folders_lists_and_tables(tmp_path: Path) -> None:
         assert (found.kind, found.payload(1)) == ("audio", GOOD)
     pq.write_table(pa.table({"audio": [GOOD] * 3}), tmp_path / "t.parquet")
     assert find(str(tmp_path / "t.parquet")).kind == "audio"
+
+
+def test_mixed_rates_are_told_as_what_they_span(tmp_path: Path) -> None:
+    for rate in (8000, 48_000):
+        t = np.arange(rate) / rate
+        soundfile.write(tmp_path / f"{rate}.wav", np.sin(2 * np.pi * 200 * t) / 3, rate)
+    source = find(str(tmp_path))
+    assert hear.recordings(source, [0, 1]).words.endswith("8,000 to 48,000 Hz")
+    assert hear.recordings(source, [0]).words.endswith(", 48,000 Hz")
