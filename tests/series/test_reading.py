@@ -11,6 +11,7 @@ import pytest
 
 from unlabeled.config import SeriesConfig
 from unlabeled.data.find import find
+from unlabeled.data.inspect import inspect
 from unlabeled.data.labels import read_labelled
 from unlabeled.data.split import split
 from unlabeled.errors import DataError, UsageError
@@ -66,6 +67,22 @@ def test_a_folder_of_numbers_is_found_to_be_logs_and_other_tables_are_not(tmp_pa
     words = pandas.DataFrame({"text": ["a long story " * 9] * 5, "stars": range(5)})
     words.to_csv(tmp_path / "texts" / "t.csv", index=False)
     assert find(str(tmp_path / "texts" / "t.csv")).kind == "text"
+
+
+def test_what_stands_before_logs_does_not_hide_them_and_columns_of_words_are_told(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "0.csv").touch()
+    (tmp_path / "1-labels.csv").write_text("path,label\n2.csv,a\n3.csv,b\n")
+    for number in (2, 3):
+        frame = table(seed=number)
+        frame["mode"] = "idle"
+        frame.to_csv(tmp_path / f"{number}.csv", index=False)
+    found = inspect(str(tmp_path))
+    assert found.kind == "series"
+    assert found.broken == [("0.csv", "it is empty")]
+    assert found.skipped == {"tables without a column of numbers": 1}
+    assert "Words, which are never learned from: label, mode" in found.lines
 
 
 def test_labels_and_numbers_of_rows_are_no_channels(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import importlib
 import os
 import stat
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from unlabeled.config import DataConfig
@@ -178,7 +179,8 @@ def _find_in_folder(
         if not counts["table"]:
             raise UsageError(f"{_shown(path)} has no table, so it has no column '{column}'.")
         tables = [os.path.join(where, name) for name in found.names["table"]]
-        if kind == "series" or (kind is None and column is None and logs.is_log(tables[0])):
+        asked = kind is None and column is None
+        if kind == "series" or (asked and logs.is_log(_largest(tables, found.sizes["table"]))):
             return logs.in_folder(where, found, window)
         suffixes = Counter(suffix_of(name) for name in tables)
         if len(suffixes) > 1:
@@ -191,6 +193,11 @@ def _find_in_folder(
     if not counts[chosen]:
         raise UsageError(_nothing(_shown(path), kind, found))
     return _whole_or_cut(files_of(found, chosen, where))
+
+
+def _largest(tables: Sequence[bytes], sizes: Sequence[int]) -> bytes:
+    """Return the table that says what all are: not an empty one, nor labels beside the data."""
+    return tables[max(range(len(tables)), key=sizes.__getitem__)]
 
 
 def _whole_or_cut(files: Files) -> Source:

@@ -21,6 +21,7 @@ class LogFigures(Looks):
         super().__init__()
         self.steps: list[int] = []
         self.columns: Counter[tuple[str, ...]] = Counter()
+        self.words: dict[str, None] = {}
         self.missing: Counter[str] = Counter()
         self.backwards = 0
         self.low: dict[str, float] = {}
@@ -33,6 +34,7 @@ class LogFigures(Looks):
         values = data.read(names)
         self.steps.append(len(values))
         self.columns[names] += 1
+        self.words.update(dict.fromkeys(data.log.words))
         for name, column in zip(names, values.T, strict=True):
             there = column[~np.isnan(column)]
             self.missing[name] += len(column) - len(there)
@@ -53,6 +55,9 @@ class LogFigures(Looks):
         low, middle, high = (int(np.quantile(self.steps, q)) for q in (0, 0.5, 1))
         lines = [f"Steps: {low:,} to {high:,}, median {middle:,}; {sum(self.steps):,} in all"]
         lines += [f"{kind.capitalize()}: {_listed(found)}" for kind, found in parts.items()]
+        unread = [name for name in self.words if role(name) not in ("time", "episode", "done")]
+        if unread:
+            lines.append(f"Words, which are never learned from: {_listed(unread)}")
         lost = sum(self.missing.values()) / (sum(self.steps) * max(1, len(names)))
         lines.append(f"Missing: {lost:.1%} of all numbers")
         return {"lines": tuple(lines), "doubts": tuple(self._doubts(names))}

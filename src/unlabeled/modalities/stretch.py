@@ -19,6 +19,10 @@ class Log(Protocol):
     def names(self) -> Sequence[str]:
         """Return the names of its columns of numbers."""
 
+    @property
+    def words(self) -> Sequence[str]:
+        """Return the names of its columns that hold no numbers."""
+
     def __len__(self) -> int:
         """Return how many rows it has."""
 
