@@ -133,6 +133,17 @@ def test_plain_features_that_are_better_are_named():
     assert "plain features are better: PCA + LR beats linear probe" in found["verdict"]
 
 
+def test_the_rival_that_is_named_is_one_that_is_ahead_beyond_doubt():
+    gaps = {
+        "tfidf": stats.Interval(-0.17, -0.39, 0.05, 3),
+        "lsa": stats.Interval(-0.14, -0.2, -0.08, 3),
+    }
+    given = verdict.grade(gaps)
+    assert given == "did_not_help"
+    said = verdict.sentence(given, "probe", gaps, {})
+    assert "LSA + LR beats linear probe by 14.0 points (95 % interval 8.0 to 20.0)" in said
+
+
 def test_one_draw_claims_nothing():
     found = verdict.judge(planted(4.0, 0, draws=1))
     assert found["grade"] == "no_clear_difference"

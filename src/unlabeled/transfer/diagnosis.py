@@ -88,8 +88,8 @@ def _at_unigram(known: Mapping[str, Any], metrics: list[dict[str, Any]]) -> str:
     return (
         f"The loss ends at {sum(nats) / len(nats):.2f} nats, no better than the {entropy:.2f} of "
         "single-token frequencies: hardly any context is used. Train for longer (--time), raise "
-        "optim.lr, or take a network with rotary positions (encoder.name=hf:modernbert-mini, or "
-        "hf:llama-mini for gpt)."
+        "optim.lr, or, where positions are learned (BERT, GPT-2), take a network with rotary ones "
+        "(encoder.name=hf:modernbert-mini, or hf:llama-mini for gpt)."
     )
 
 

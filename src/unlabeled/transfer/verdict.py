@@ -293,6 +293,8 @@ def sentence(
     among = differences
     if given == UNCLEAR:  # beaten rivals are not what is unclear
         among = {r: d for r, d in differences.items() if d.low is None or not d.low > 0}
+    if given == DID_NOT_HELP:  # a rival that is ahead by more is not named if it may be by chance
+        among = {r: d for r, d in differences.items() if d.high is not None and d.high < 0}
     worst = min(among, key=lambda rival: among[rival].mean)
     gap = among[worst]
     points = f"{_percent(abs(gap.mean))} points{_range(gap)}"
