@@ -248,7 +248,10 @@ class Encoder:
         Raises:
             DataError: a sample cannot be read; the sentence names it.
         """
-        parts = [self.features(found, batch_size) for _, found in items.chunks(data, self.kind)]
+        parts = [
+            self.features(found, batch_size, names)
+            for names, found in items.chunks(data, self.kind)
+        ]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def dense(self, data: Items, batch_size: int = 64) -> NDArray[np.float32]:
@@ -265,16 +268,18 @@ class Encoder:
         from unlabeled.transfer.dense import maps_of
 
         parts = [
-            maps_of(self.network, self.modality, found, batch_size)
-            for _, found in items.chunks(data, self.kind)
+            maps_of(self.network, self.modality, found, batch_size, names)
+            for names, found in items.chunks(data, self.kind)
         ]
         return np.concatenate(parts)
 
-    def features(self, payloads: Sequence[Any], batch_size: int = 256) -> NDArray[np.float32]:
-        """Return features (n, D) of encoded images (bytes) or of texts."""
+    def features(
+        self, payloads: Sequence[Any], batch_size: int = 256, names: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
+        """Return features (n, D) of encoded images (bytes) or of texts, which may have names."""
         from unlabeled.transfer.features import features
 
-        return features(self.network, self.modality, payloads, batch_size, self.length)
+        return features(self.network, self.modality, payloads, batch_size, self.length, names)
 
     def finetune(self, labels: str | Path | None = None, **options: Any) -> Classifier:
         """Train a classifier from this encoder; kept in ``RUN/finetune``.

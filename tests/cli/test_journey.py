@@ -106,6 +106,7 @@ def test_a_map_and_a_search(place, tell, run):
     shown = tell("search", run, "photos/a/000.png", "-n", "3")
     assert shown.splitlines()[1].split() == ["1.000", "a/000.png"]
     assert len(shown.splitlines()) == 4
+    tell("search", run, "photos", code=2)
 
 
 def _fill(path):

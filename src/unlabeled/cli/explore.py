@@ -88,6 +88,8 @@ def search(
     encoder = Encoder.from_pretrained(folder)
     if not kinds.strings(encoder.kind):
         checks.existing(query)
+        if Path(query).is_dir():
+            raise UsageError(f"{query} is a folder. Name one file to search with.")
     asked = query if kinds.strings(encoder.kind) and not Path(query).is_file() else None
     from unlabeled.report import atlas
 

@@ -167,18 +167,22 @@ def patch_maps(encoder: Any, inputs: Tensor, batch_size: int = 64) -> Tensor:
 
 
 def maps_of(
-    encoder: Any, modality: Modality, payloads: Sequence[Any], batch_size: int = 64
+    encoder: Any,
+    modality: Modality,
+    payloads: Sequence[Any],
+    batch_size: int = 64,
+    names: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the patch features of encoded images, (N, H, W, D).
+    """Return the patch features of encoded images, (N, H, W, D); `names` are the images'.
 
     Raises:
         UsageError: the encoder is not one of images.
         DataError: a sample cannot be read.
     """
     require_maps(encoder)
-    inputs = Inputs(Payloads(payloads), range(len(payloads)), modality)
+    inputs = Inputs(Payloads(payloads, names), range(len(payloads)), modality)
     if inputs.bad:
-        raise DataError(f"Sample {inputs.bad[0][0]} cannot be read: {inputs.bad[0][1]}")
+        raise DataError(f"{inputs.bad[0][0]} cannot be read: {inputs.bad[0][1]}")
     return patch_maps(encoder, inputs.plain(slice(None)), batch_size).numpy()
 
 

@@ -184,18 +184,18 @@ def encode_documents(modality: Any, texts: Sequence[str], length: int) -> list[T
 
 
 class Payloads:
-    """Encoded samples in memory as a source."""
+    """Encoded samples in memory as a source; without names they are numbered."""
 
-    def __init__(self, payloads: Sequence[Any]) -> None:
-        self.payloads = payloads
+    def __init__(self, payloads: Sequence[Any], names: Sequence[str] | None = None) -> None:
+        self.payloads, self.names = payloads, names
 
     def __len__(self) -> int:
         """Return how many samples there are."""
         return len(self.payloads)
 
     def name(self, index: int) -> str:
-        """Return the number of a sample."""
-        return f"#{index}"
+        """Return what a sample is called."""
+        return f"sample {index}" if self.names is None else self.names[index]
 
     def payload(self, index: int, epoch: int = 0) -> Any:
         """Return the encoded sample."""
@@ -208,6 +208,7 @@ def features(
     payloads: Sequence[Any],
     batch_size: int = 256,
     length: int = 128,
+    names: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
     """Return the features of encoded samples in fp32.
 
@@ -217,6 +218,7 @@ def features(
         payloads: N encoded images (bytes) or documents (str).
         batch_size: samples at once.
         length: tokens of a window of a document.
+        names: what the samples are called, for the sentence of one that cannot be read.
 
     Returns:
         (N, D).
@@ -224,9 +226,9 @@ def features(
     Raises:
         DataError: a sample cannot be read.
     """
-    inputs = Inputs(Payloads(payloads), range(len(payloads)), modality, length)
+    inputs = Inputs(Payloads(payloads, names), range(len(payloads)), modality, length)
     if inputs.bad:
-        raise DataError(f"Sample {inputs.bad[0][0]} cannot be read: {inputs.bad[0][1]}")
+        raise DataError(f"{inputs.bad[0][0]} cannot be read: {inputs.bad[0][1]}")
     return of_inputs(encoder, inputs, batch_size, precision="fp32")
 
 
