@@ -134,6 +134,21 @@ def test_answer_comes_before_torch(ask, tmp_path, line):
     assert answer.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("notes",), "notes has 0 images but 60 .txt files. run reads images only."),
+        (("photos", "--kind", "text"), "run reads images; --kind text is not for it."),
+    ],
+)
+def test_a_run_says_what_it_reads(place, capsys, words, sentence):
+    (place / "run" / "encoder").mkdir(parents=True)
+    (place / "run" / "run.json").write_text(json.dumps({"status": "finished", "kind": "image"}))
+    code, found = said(capsys, "embed", "run", *words)
+    assert code == 2
+    assert found == sentence
+
+
 def test_a_bug_keeps_its_traceback_in_a_file(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 

@@ -79,7 +79,7 @@ def test_what_is_no_image_is_refused_with_a_sentence(encoder, tmp_path):
         encoder.encode([np.zeros(4)])
     with pytest.raises(UsageError, match="is no file"):
         encoder.encode(["nowhere.png"])
-    with pytest.raises(DataError, match="^sample 1 cannot be read: it is not an image"):
+    with pytest.raises(DataError, match=r"^sample 1 cannot be read: it is not an image"):
         encoder.encode([np.zeros((9, 9), np.uint8), b"this is no image"])
     (tmp_path / "bad.png").write_bytes(b"this is no image")
     for read in (encoder.encode, encoder.dense):

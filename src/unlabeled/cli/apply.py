@@ -38,7 +38,7 @@ def predict(
         _tag(run, folder, data, out or Path("predictions.jsonl"), column)
         return
     out = out or Path("predictions.csv")
-    source = checks.source(data, kind or checks.kind_of(folder), column)
+    source = checks.read_by(folder, data, kind, column)
     checks.writable(out)
     from unlabeled.cli import write
 
@@ -114,7 +114,7 @@ def embed(
         raise UsageError("--whiten is for features of documents: leave --dense out.")
     folder = checks.run(run)
     checks.parts(reading, folder)
-    source = checks.source(data, kind or checks.kind_of(folder), column)
+    source = checks.read_by(folder, data, kind, column)
     checks.writable(out)
     from unlabeled.api import Encoder
     from unlabeled.cli import write

@@ -79,6 +79,22 @@ def source(path: str, kind: str | None, column: str | None) -> Source:
     return find(path, kind, column)
 
 
+def read_by(folder: Path, path: str, kind: str | None, column: str | None) -> Source:
+    """Find samples that the encoder of a run can read."""
+    known = kind_of(folder)
+    if known is None:
+        return source(path, kind, column)
+    if kind is not None and kind != known:
+        raise UsageError(f"{folder} reads {KINDS[known].plural}; --kind {kind} is not for it.")
+    try:
+        return source(path, known, column)
+    except UsageError as error:
+        said, advice, _ = str(error).partition(" Reading it as ")
+        if not advice:  # to read it as another kind is no way out here
+            raise
+        raise UsageError(f"{said} {folder} reads {KINDS[known].plural} only.") from None
+
+
 def method(name: str | None, kind: str | None = None) -> None:
     """Check that a method exists and fits the kind of data."""
     if name is None:

@@ -114,7 +114,7 @@ def path_of(folder: Path, data: str | None) -> str:
 def source_of(folder: Path, data: str | None, kind: str | None, column: str | None) -> Source:
     """Return what was named, or the run's own data."""
     if data is not None:
-        return checks.source(data, kind or checks.kind_of(folder), column)
+        return checks.read_by(folder, data, kind, column)
     from unlabeled.runs import Run
 
     return Run.open(folder).source()
