@@ -30,6 +30,9 @@ WATCHED = 256
 KEPT_BYTES = 1 << 30
 """Decoded samples that a run without data workers keeps in memory."""
 
+KEPT_LOGS = 1 << 26
+"""The same of logs, which are cheap to read again and may be of any length."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -106,7 +109,8 @@ def _prepare_items(
     modality = build_modality(config, folder)
     pool, held_out, record = _split(config, folder, source, before)
     quarantine = folder / "quarantine.jsonl"
-    keep = 0 if config.loop.workers else KEPT_BYTES
+    most = KEPT_LOGS if source.kind == "series" else KEPT_BYTES
+    keep = 0 if config.loop.workers else most
     samples = Pool(source, modality, pool, config.data.bad_budget, quarantine, keep)
     _enough(len(pool), config, source)
     keep_examples(samples, modality)

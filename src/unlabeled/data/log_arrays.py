@@ -5,22 +5,17 @@ from __future__ import annotations
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.data.folder import MAX_BYTES, open_regular
-from unlabeled.data.log_columns import Columns
+from unlabeled.data.log_columns import Array, Columns
+from unlabeled.data.log_shelf import LARGE
 from unlabeled.errors import DataError
-
-
-class Array(NamedTuple):
-    """An array in a file, before it is read."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+from unlabeled.modalities.stretch import Values
 
 
 class Arrays(Columns):
@@ -108,6 +103,8 @@ def _weight(array: Array) -> int:
 class NpzLog(Arrays):
     """An npz file; arrays that are not compressed are mapped, others are unpacked when needed.
 
+    Where that is much, they are unpacked once (`log_shelf`).
+
     Raises:
         DataError: it is no npz file, or holds objects.
     """
@@ -117,8 +114,11 @@ class NpzLog(Arrays):
         self._kept: tuple[str, NDArray[Any]] | None = None
         self._mapped: dict[str, int] = {}
         found: dict[str, Array] = {}
+        unpacked = 0
         try:
             with open_regular(path, follow=True) as file, zipfile.ZipFile(file) as archive:
+                about = os.fstat(file.fileno())
+                self.stamp = path, about.st_size, about.st_mtime_ns
                 for info in archive.infolist():
                     name = info.filename.removesuffix(".npy")
                     with archive.open(info) as member:
@@ -132,9 +132,12 @@ class NpzLog(Arrays):
                             f"its array '{name}' has {info.file_size:,} compressed bytes; above "
                             f"{MAX_BYTES:,} save with np.savez, which does not compress"
                         )
+                    else:
+                        unpacked += info.file_size
         except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
             raise DataError(f"it is no npz file ({error})") from None
         self._found = found
+        self.large = unpacked > LARGE
         super().__init__(found)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -143,7 +146,7 @@ class NpzLog(Arrays):
 
     def part(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return a part of an array along its first axis."""
-        shape, dtype = self._found[name]
+        shape, dtype, _ = self._found[name]
         if name in self._mapped and np.prod(shape):
             try:
                 whole: NDArray[Any] = np.memmap(
@@ -155,6 +158,25 @@ class NpzLog(Arrays):
         if self._kept is None or self._kept[0] != name:
             self._kept = (name, self._unpack(name))
         return self._kept[1][start:stop]
+
+    def pieces(self, name: str) -> Iterator[Values]:
+        """Yield a column of numbers; one that is compressed is unpacked a piece at a time."""
+        if name in self._mapped or self.batch is not None:
+            yield from super().pieces(name)
+            return
+        try:
+            with (
+                zipfile.ZipFile(os.fsdecode(self.path)) as archive,
+                archive.open(f"{name}.npy") as member,
+            ):
+                shape, fortran, dtype = _header(member)
+                row = int(np.prod(shape[1:])) * dtype.itemsize
+                while not fortran and (data := member.read(self.step * row)):
+                    yield self._narrowed(np.frombuffer(data, dtype).reshape(-1, *shape[1:]))
+        except Exception as error:  # zlib.error and its like, whose bases say nothing
+            raise DataError(f"its array '{name}' is damaged ({error})") from None
+        if fortran:
+            yield from super().pieces(name)
 
     def _unpack(self, name: str) -> NDArray[Any]:
         try:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unlabeled.data.log_shelf import LARGE, Stamp, shelf
 from unlabeled.errors import DataError, nearest
 from unlabeled.modalities.roles import role
 from unlabeled.modalities.stretch import Values
 
 _BLOCK = 1 << 18
 _TRUE = ("1", "1.0", "True", "true", "TRUE")
+
+
+class Array(NamedTuple):
+    """An array in a file, before it is read; and the packed chunks, if it lies in those."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk: tuple[int, ...] = ()
+
+    @property
+    def unpacked(self) -> int:
+        """Return the bytes that are unpacked to read a row."""
+        return int(np.prod(self.chunk)) * self.dtype.itemsize if self.chunk else 0
 
 
 class Columns:
@@ -28,7 +43,14 @@ class Columns:
 
     Attributes:
         vectors: names of what is in a vector, where a format says them; else it is numbered.
+        large: whether much is unpacked to read a row; the numbers are then copied once.
+        stamp: path, size and time of change of a log that is large.
     """
+
+    large = False
+    path: bytes
+    stamp: Stamp
+    step = 1 << 16
 
     def __init__(self, blocks: Mapping[str, int], num_rows: int, words: Sequence[str] = ()) -> None:
         self.blocks, self.num_rows, self.words = dict(blocks), num_rows, tuple(words)
@@ -41,6 +63,23 @@ class Columns:
     def block(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return a column of some rows, (T,) or (T, W); numbers, or words of a column of those."""
         raise NotImplementedError
+
+    def pieces(self, name: str) -> Iterator[Values]:
+        """Yield a column of numbers from its first row to its last, (T, W) at a time.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        for start in range(0, self.num_rows, self.step):
+            stop = min(start + self.step, self.num_rows)
+            yield self._narrowed(self.block(name, start, stop))
+
+    def packed(self, arrays: Sequence[Array]) -> None:
+        """Say of which arrays the columns of numbers are, so that large chunks are copied once."""
+        about = os.stat(self.path)
+        self.stamp = self.path, about.st_size, about.st_mtime_ns
+        self.large = max((array.unpacked for array in arrays), default=0) > LARGE
+        self.step = max([self.step, *(array.chunk[0] for array in arrays if array.chunk)])
 
     @cached_property
     def _places(self) -> dict[str, tuple[str, int]]:
@@ -89,11 +128,19 @@ class Columns:
 
     def _checked(self, column: str, start: int, stop: int) -> NDArray[Any]:
         """Return a column of numbers as (T, W), with NaN for what is not finite or too large."""
-        values = np.asarray(self.block(column, start, stop), np.float64)
-        values = values.reshape(len(values), -1)
+        copy = shelf(self) if self.large else None
+        if copy is not None:
+            return copy.block(column, start, stop)
+        values = self._narrowed(self.block(column, start, stop))
         if len(values) != stop - start:
             raise DataError(f"column '{column}' ends after {start + len(values):,} rows")
-        return narrow(values)
+        return values
+
+    @staticmethod
+    def _narrowed(values: NDArray[Any]) -> Values:
+        """Return numbers as (T, W) in single precision."""
+        values = np.asarray(values, np.float64)
+        return narrow(values.reshape(len(values), -1))
 
     def episodes(self) -> list[tuple[str, int, int]]:
         """Return (label, first row, row after the last) of each episode.

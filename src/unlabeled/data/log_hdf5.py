@@ -6,22 +6,26 @@ whose arrays lie at its top is one log, cut by its flags. Links out of a file ar
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled.data.log_arrays import Array, columns_of
-from unlabeled.data.log_columns import Columns
+from unlabeled.data.log_arrays import columns_of
+from unlabeled.data.log_columns import Array, Columns
 from unlabeled.errors import DataError, MissingExtraError
+from unlabeled.modalities.stretch import Values
 
 _DEPTH = 6
 
 
 class Hdf5Log(Columns):
     """An HDF5 file; a stretch of an array is read when it is asked for.
+
+    Where its packed chunks are large, numbers are copied once (`log_shelf`).
 
     Raises:
         MissingExtraError: h5py is not installed.
@@ -30,6 +34,7 @@ class Hdf5Log(Columns):
 
     def __init__(self, path: bytes) -> None:
         self.path = path
+        self._file: Any = None
         with self._open() as file:
             groups = dict(_groups(file))
             if not groups:
@@ -41,6 +46,8 @@ class Hdf5Log(Columns):
                 lengths.append(count)
                 if name == self.groups[0]:
                     first = blocks, words
+        if len(groups) == 1:
+            self.packed([groups[self.groups[0]][name] for name in first[0]])
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
         super().__init__(first[0], int(self.starts[-1]), first[1])
 
@@ -70,13 +77,28 @@ class Hdf5Log(Columns):
         """Return a column of some rows, which are of one episode."""
         group = int(np.searchsorted(self.starts, start, side="right")) - 1
         first = int(self.starts[group])
-        place = "/".join(part for part in (self.groups[group], name.replace(".", "/")) if part)
-        with self._open() as file:
+        place = _place(self.groups[group], name)
+        with contextlib.nullcontext(self._file) if self._file else self._open() as file:
             try:
                 found = file[place][start - first : stop - first]
             except (KeyError, OSError, ValueError, TypeError) as error:
                 raise DataError(f"its array '{place}' cannot be read ({error})") from None
         return np.asarray(found)
+
+    def rows(self, names: Sequence[str], start: int, stop: int) -> Values:
+        """Return channels of some rows; the file is opened once for all."""
+        if self.large:
+            return super().rows(names, start, stop)
+        with self._open() as self._file:
+            try:
+                return super().rows(names, start, stop)
+            finally:
+                self._file = None
+
+
+def _place(group: str, column: str) -> str:
+    """Return where an array lies in a file."""
+    return "/".join(part for part in (group, column.replace(".", "/")) if part)
 
 
 def _by_number(name: str) -> tuple[str, int]:
@@ -114,4 +136,5 @@ def _arrays(group: Any, depth: int) -> Iterator[tuple[str, Array]]:
                 for name, array in _arrays(item, depth + 1):
                     yield f"{key}.{name}", array
         elif not item.external and item.dtype.kind in "fiub":
-            yield key, Array(tuple(item.shape), item.dtype)
+            packed = item.compression or item.shuffle or item.scaleoffset
+            yield key, Array(tuple(item.shape), item.dtype, item.chunks if packed else ())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 
 from unlabeled.data.folder import open_regular
 from unlabeled.data.log_columns import Columns
+from unlabeled.data.log_shelf import LARGE, shelf
 from unlabeled.errors import DataError
+from unlabeled.modalities.stretch import Values
 
 _EVERY = 256
 """Rows between two offsets of a csv file that are kept."""
@@ -44,9 +47,9 @@ class CsvLog(Columns):
             lines = list(islice(file, _EXAMPLES + 1))
             if not lines:
                 raise DataError("it is empty")
+            about = os.fstat(file.fileno())
             self.first = len(lines[0])
-            file.seek(self.first)
-            self.offsets, count = _offsets(file, self.first)
+        self.offsets, count = _indexed(path, self.first, about.st_size, about.st_mtime_ns)
         head = lines[0].decode("utf-8-sig", "replace").strip("\r\n")
         self.delimiter = max(",\t;", key=head.count)
         self.header = [cell.strip() for cell in next(csv.reader([head], delimiter=self.delimiter))]
@@ -82,9 +85,10 @@ class CsvLog(Columns):
 
         first, last = start // _EVERY, -(-stop // _EVERY)
         with open_regular(self.path, follow=True) as file:
-            file.seek(self.offsets[first])
-            end = self.offsets[last] if last < len(self.offsets) else None
-            data = file.read() if end is None else file.read(end - self.offsets[first])
+            begin = int(self.offsets[first])
+            file.seek(begin)
+            rest = last >= len(self.offsets)
+            data = file.read() if rest else file.read(int(self.offsets[last]) - begin)
         types = {n: pa.float64() if n in self.blocks else pa.string() for n in names}
         try:
             table = arrow.read_csv(
@@ -107,19 +111,28 @@ class CsvLog(Columns):
         return table
 
 
-def _offsets(file: Any, first: int) -> tuple[list[int], int]:
+@lru_cache(maxsize=4096)
+def _indexed(path: bytes, first: int, size: int, changed: int) -> tuple[NDArray[np.int64], int]:
+    """Return where rows of a file begin; it is gone through once, though it is opened often."""
+    with open_regular(path, follow=True) as file:
+        file.seek(first)
+        return _offsets(file, first)
+
+
+def _offsets(file: Any, first: int) -> tuple[NDArray[np.int64], int]:
     """Return the offset of every 256th row, and how many rows there are; blank lines are none."""
-    kept, count, offset, last = [first], 0, first, first - 1
+    kept: list[NDArray[np.int64]] = [np.array([first])]
+    count, offset, last = 0, first, first - 1
     while chunk := file.read(_CHUNK):
         ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10) + offset
         lengths = np.diff(ends, prepend=last) - 1
         before = np.frombuffer(b"\n" + chunk, np.uint8)[ends - offset]
         full = (lengths > 1) | ((lengths == 1) & (before != 13))
         numbers = count + np.cumsum(full)
-        kept.extend((ends[full & (numbers % _EVERY == 0)] + 1).tolist())
+        kept.append(ends[full & (numbers % _EVERY == 0)] + 1)
         count, offset = count + int(full.sum()), offset + len(chunk)
         last = int(ends[-1]) if len(ends) else last
-    return kept, count + (offset - 1 > last)
+    return np.concatenate(kept), count + (offset - 1 > last)
 
 
 def _is_number(cell: str) -> bool:
@@ -136,6 +149,8 @@ def _is_number(cell: str) -> bool:
 class ParquetLog(Columns):
     """A parquet file, memory-mapped; the row groups that a stretch touches are read.
 
+    Of a file whose row groups are large the numbers are copied once (`log_shelf`).
+
     Raises:
         DataError: it is no parquet file.
     """
@@ -143,21 +158,54 @@ class ParquetLog(Columns):
     def __init__(self, path: bytes) -> None:
         self.path = path
         try:
+            about = os.stat(path)
+            self.stamp = path, about.st_size, about.st_mtime_ns
             file = self._open()
             metadata, schema = file.metadata, file.schema_arrow
             sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             blocks, words = _arrow_blocks(schema, file)
         except (OSError, ValueError) as error:
             raise DataError(f"it is no parquet file ({_first(error)})") from None
-        about = os.stat(path)
-        self._stamp = about.st_size, about.st_mtime_ns
+        self.large = 8 * max(sizes, default=0) * sum(max(1, n) for n in blocks.values()) > LARGE
         self._ends: NDArray[np.int64] = np.cumsum(sizes, dtype=np.int64)
         super().__init__(blocks, sum(sizes), words)
 
     def _open(self) -> Any:
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(os.fsdecode(self.path), memory_map=True)
+        return pq.ParquetFile(os.fsdecode(self.path), metadata=_about(*self.stamp), memory_map=True)
+
+    def pieces(self, name: str) -> Iterator[Values]:
+        """Yield a column of numbers, of which no row group is held."""
+        return (self._narrowed(part) for part in self._stream(name))
+
+    def _blocks(self, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the first row and the values of parts of a column."""
+        if not self.large:
+            yield from super()._blocks(name)
+            return
+        first = 0
+        for part in self._stream(name):
+            yield first, part.reshape(len(part), -1)[:, 0]
+            first += len(part)
+
+    def _stream(self, name: str) -> Iterator[NDArray[Any]]:
+        """Yield a column from its first row to its last.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        import pyarrow.parquet as pq
+
+        try:
+            file = pq.ParquetFile(
+                os.fsdecode(self.path), metadata=_about(*self.stamp), buffer_size=1 << 20,
+                pre_buffer=False,
+            )  # fmt: skip
+            for batch in file.iter_batches(self.step, columns=[name], use_threads=False):
+                yield _numpy(batch.column(0), self.blocks.get(name), name)
+        except (OSError, ValueError) as error:
+            raise DataError(f"its rows cannot be read ({_first(error)})") from None
 
     def block(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Return a column of some rows."""
@@ -165,6 +213,8 @@ class ParquetLog(Columns):
 
     def rows(self, names: Sequence[str], start: int, stop: int) -> NDArray[np.float32]:
         """Return channels of some rows, their row groups read once."""
+        if self.large and shelf(self) is not None:
+            return super().rows(names, start, stop)
         columns = {self._places[name][0] for name in names if name in self._places}
         found = _Table(self, self._table(sorted(columns), start, stop))
         return found.rows(names, 0, stop - start)
@@ -173,7 +223,7 @@ class ParquetLog(Columns):
         first = int(np.searchsorted(self._ends, start, side="right"))
         last = int(np.searchsorted(self._ends, stop - 1, side="right"))
         before = int(self._ends[first - 1]) if first else 0
-        asked = self.path, self._stamp, first, last, tuple(names)
+        asked = self.stamp, first, last, tuple(names)
         if asked in _last:
             return _last[asked].slice(start - before, stop - start)
         _last.clear()
@@ -184,6 +234,14 @@ class ParquetLog(Columns):
         if table.nbytes <= _KEPT:
             _last[asked] = table
         return table.slice(start - before, stop - start)
+
+
+@lru_cache(maxsize=8)
+def _about(path: bytes, size: int, changed: int) -> Any:
+    """Return the facts of a parquet file, which of ten thousand row groups are megabytes."""
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(os.fsdecode(path))
 
 
 class _Table(Columns):

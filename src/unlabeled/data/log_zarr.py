@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.data.folder import read_regular
-from unlabeled.data.log_arrays import Array, columns_of
-from unlabeled.data.log_columns import Columns
+from unlabeled.data.log_arrays import columns_of
+from unlabeled.data.log_columns import Array, Columns
 from unlabeled.errors import DataError, MissingExtraError
 
 ENDS = ("meta/episode_ends", "episode_ends")
@@ -83,6 +83,7 @@ class ZarrLog(Columns):
         if count > _ROWS:
             raise DataError(f"it says to have {count:,} rows; at most {_ROWS:,} are read")
         self._places_of = {_called(name): name for name in (*blocks, *words)}
+        self.packed([found[name] for name in blocks])
         widths = {_called(name): width for name, width in blocks.items()}
         super().__init__(widths, count, [_called(name) for name in words])
 
@@ -199,7 +200,7 @@ def _about(name: str, facts: Mapping[str, Any]) -> Array | None:
         )
     if weight > _CHUNK:
         raise DataError(f"chunks of its array '{name}' have {weight:,} bytes; at most {_CHUNK:,}")
-    return Array(shape, kind)
+    return Array(shape, kind, tuple(int(size) for size in chunk))
 
 
 def _ways(facts: Any) -> Iterator[str]:
