@@ -12,7 +12,8 @@ critically damped controller of the joints, with a little noise.
 
 An episode of 50 steps succeeds if the fingertip is within 2 cm of the point at its end; the sum of
 the radii of tip and point is 1.9 cm. All policies are tried on the same 100 starts and points,
-which no demonstration has. Ten further demonstrations choose rate and length of training for all
+which no demonstration has. So are random actions and the expert itself: floor and ceiling of the
+curve, printed below it. Ten further demonstrations choose rate and length of training for all
 ways alike, and are not counted. An interval is the wider, on each side, of a bootstrap over draws
 and episodes and of Wilson's for one draw's episodes: a bootstrap alone is empty at 0 and 1. Needs
 `pip install "unlabeled[simulation]"` and no screen.
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +168,11 @@ def clone(asked: argparse.Namespace) -> None:
     further = cloning.Windows(modality, logs[:FURTHER], past)
     rng = np.random.default_rng(0)
     noise = np.random.default_rng(1)
-    best = distances(lambda x: np.stack([expert(s[-1], noise) for s in x]), STARTS)
-    print(f"expert: {np.mean(best < NEAR):.2f} succeed, {1000 * best.mean():.0f} mm", flush=True)
-    rows = []
+    bounds: dict[str, Any] = {
+        "random actions": lambda x: noise.uniform(-1, 1, (len(x), 2)),
+        "expert": lambda x: np.stack([expert(s[-1], noise) for s in x]),
+    }
+    rows = [scored(None, name, distances(act, STARTS)[None], rng) for name, act in bounds.items()]
     for count in (int(n) for n in asked.counts.split(",")):
         for arm in asked.arms.split(","):
             ends = []
@@ -177,18 +181,51 @@ def clone(asked: argparse.Namespace) -> None:
                 learned = cloning.Windows(modality, [logs[i] for i in chosen], past)
                 net, _ = cloning.learn(run, arm, learned, further, quick=asked.quick, seed=draw)
                 ends.append(distances(Policy(net, modality, past).act, STARTS))
-            hits = np.asarray(ends) < NEAR
-            low, high = interval(hits, rng)
-            rows.append(
-                {"demonstrations": count, "arm": arm, "success": float(hits.mean()), "low": low,
-                 "high": high, "draws": hits.mean(1).tolist(), "metres": float(np.mean(ends))}
-            )  # fmt: skip
-            print(
-                f"{count:3d} {arm:<18} {hits.mean():.2f} ({low:.2f} to {high:.2f}), "
-                f"{1000 * np.mean(ends):.0f} mm", flush=True,
-            )  # fmt: skip
+            rows.append(scored(count, arm, np.asarray(ends), rng))
             if asked.out:
                 asked.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print("\n" + table(rows))
+
+
+def scored(
+    count: int | None, arm: str, ends: np.ndarray, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Print and return how often a way succeeds; ends (D, E) metres, no count for a bound."""
+    hits = ends < NEAR
+    low, high = interval(hits, rng)
+    print(
+        f"{count or '':>3} {arm:<18} {hits.mean():.2f} ({low:.2f} to {high:.2f}), "
+        f"{1000 * ends.mean():.0f} mm", flush=True,
+    )  # fmt: skip
+    return {
+        "demonstrations": count, "arm": arm, "success": float(hits.mean()), "low": low,
+        "high": high, "draws": hits.mean(1).tolist(), "metres": float(ends.mean()),
+    }  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the curve: a way a line, then what random actions and the expert have.
+
+    >>> made = [{"demonstrations": n, "arm": a, "success": s} for n, a, s in
+    ...         ((None, "expert", 1.0), (5, "frozen", 0.25), (10, "frozen", 0.5))]
+    >>> print(table(made))
+    success with            5   10
+    frozen                .25  .50
+    expert               1.00 1.00
+    """
+    counts = sorted({row["demonstrations"] for row in rows if row["demonstrations"]})
+    found = {(row["arm"], row["demonstrations"]): row["success"] for row in rows}
+    bounds = [row["arm"] for row in rows if row["demonstrations"] is None]
+    arms = [a for a in dict.fromkeys(row["arm"] for row in rows) if a not in bounds]
+    lines = [f"{'success with':<20}" + "".join(f"{count:>5}" for count in counts)]
+    for arm in (*arms, *bounds):
+        shares = [found.get((arm, count), found.get((arm, None))) for count in counts]
+        lines.append(f"{arm:<20}" + "".join(f"{_share(share):>5}" for share in shares))
+    return "\n".join(lines)
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2f}".removeprefix("0")
 
 
 def main() -> None:
@@ -209,6 +246,11 @@ def main() -> None:
     learn.add_argument("--quick", action="store_true", help="short trainings without a search")
     learn.add_argument("--out", type=Path)
     asked = words.parse_args()
+    if not (find_spec("gymnasium") and find_spec("mujoco")):
+        raise SystemExit(
+            "Success is counted in a simulation, which needs gymnasium and mujoco: "
+            'pip install "unlabeled[simulation]". Skipped.'
+        )
     if asked.verb == "clone":
         clone(asked)
     else:

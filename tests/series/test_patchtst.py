@@ -14,6 +14,7 @@ from tests.conftest import draw_log
 from tests.loop.running import small_config
 from unlabeled import config as configs
 from unlabeled.encoders import load
+from unlabeled.encoders.patchtst_layers import through
 from unlabeled.prepare import Prepared, prepare
 from unlabeled.state import batches, build
 from unlabeled.types import Batch
@@ -55,6 +56,39 @@ def test_loss_is_that_of_transformers_given_the_same_weights_and_masks(
     ours = method.loss(Batch({"plain": x[None]}, batch.keys), 0.0)
     torch.testing.assert_close(ours.total, theirs.loss, rtol=1e-5, atol=1e-6)
     assert ours.parts["targets"] == hidden.sum() * method.encoder.patch
+
+
+@pytest.mark.parametrize("settings", [{}, {"pre_norm": False}, {"norm_type": "layernorm"}])
+@pytest.mark.parametrize("count", [12, 140])
+def test_layers_are_those_of_transformers(settings: dict[str, Any], count: int) -> None:
+    """Outputs, gradients and running statistics; of some tokens as of all."""
+    config = transformers.PatchTSTConfig(
+        num_input_channels=2, context_length=4 * count, patch_length=4, patch_stride=4,
+        num_hidden_layers=2, d_model=16, num_attention_heads=4, ffn_dim=32, **settings,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    nets = [transformers.PatchTSTModel(config).double().train().encoder for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    x = torch.randn(3, 2, count, 16, dtype=torch.float64)
+    asked = torch.rand(3, 2, count) < 0.4
+    theirs = x
+    for layer in nets[0].layers:
+        theirs = layer(hidden_state=theirs)[0]
+    some = through(nets[1].layers, x, asked)
+    torch.testing.assert_close(some, theirs[asked])
+    for found in (theirs[asked], some):
+        found.square().sum().backward()
+    for (name, p), q in zip(nets[0].named_parameters(), nets[1].parameters(), strict=True):
+        if p.grad is not None:
+            torch.testing.assert_close(q.grad, p.grad, msg=name)
+    for name, value in nets[0].named_buffers():
+        torch.testing.assert_close(dict(nets[1].named_buffers())[name], value)
+    nets[1].load_state_dict(nets[0].state_dict())
+    with torch.no_grad():
+        theirs = x
+        for layer in nets[0].eval().layers:
+            theirs = layer(hidden_state=theirs)[0]
+        torch.testing.assert_close(through(nets[1].eval().layers, x), theirs)
 
 
 def test_what_is_hidden_or_missing_changes_nothing_that_is_guessed(

@@ -16,7 +16,7 @@ from unlabeled.errors import DataError, nearest
 from unlabeled.modalities.roles import role
 from unlabeled.modalities.stretch import Values
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
 _TRUE = ("1", "1.0", "True", "true", "TRUE")
 
 

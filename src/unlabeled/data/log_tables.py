@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -92,7 +91,7 @@ class CsvLog(Columns):
         types = {n: pa.float64() if n in self.blocks else pa.string() for n in names}
         try:
             table = arrow.read_csv(
-                io.BytesIO(data),
+                pa.BufferReader(data),
                 arrow.ReadOptions(
                     use_threads=False, block_size=len(data) + 1, column_names=self.header
                 ),

@@ -23,6 +23,7 @@ from torch import Tensor
 from unlabeled.config import EncoderConfig, SeriesConfig
 from unlabeled.encoders.base import Encoder
 from unlabeled.encoders.language import _quiet as quiet
+from unlabeled.encoders.patchtst_layers import through
 from unlabeled.encoders.sizes import parse
 from unlabeled.errors import ConfigError, UsageError
 from unlabeled.nn.precision import full
@@ -72,14 +73,17 @@ class PatchTST(Encoder):
         variance = ((values - mean).square() * seen).sum((2, 3), keepdim=True) / count
         return mean, (variance + float(self.model.config.minimum_scale)).sqrt()
 
-    def attended(self, scaled: Tensor) -> Tensor:
-        """Return the tokens of channels, (B, C, N, P) -> (B, C, N, D)."""
+    def attended(self, scaled: Tensor, asked: Tensor | None = None) -> Tensor:
+        """Return the tokens of channels, (B, C, N, P) -> (B, C, N, D).
+
+        Args:
+            scaled: normalised patches.
+            asked: (B, C, N) bool; with it, only those tokens are returned, (K, D).
+        """
         stack = self.model.encoder
         count = scaled.shape[2]
         x = stack.embedder(scaled) + stack.positional_encoder.position_enc[:count]
-        for layer in stack.layers:
-            x = layer(hidden_state=x)[0]
-        return torch.as_tensor(x)
+        return through(stack.layers, x, asked)
 
     def seen(self, values: Tensor, flags: Tensor) -> Tensor:
         """Return the tokens of what is seen; what is not is 0, as is a channel's mean."""

@@ -69,21 +69,25 @@ class PatchTST(Method):
         net: Any = self.encoder
         values, flags = net.patches(batch["plain"][0])  # (B, C, N, P)
         hidden = self.hidden(flags, batch.keys)  # (B, C, N, 1)
-        guess, wanted, line = self.rebuilt(values, flags, hidden)
-        asked = flags * hidden
+        places = hidden[..., 0]  # (B, C, N), K of them
+        guess, wanted, line = self.rebuilt(values, flags, hidden, places)
+        wanted, line, asked = wanted[places], line[places], flags[places]  # (K, P)
         count = asked.sum().clamp(min=1)
         parts = {"targets": count, "interpolation": _error(line, wanted, asked) / count}
         return Loss(_error(guess, wanted, asked) / count, parts)
 
     def rebuilt(
-        self, values: Tensor, flags: Tensor, hidden: Tensor
+        self, values: Tensor, flags: Tensor, hidden: Tensor, places: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what is guessed, what is there, and a straight line, normalised, (B, C, N, P)."""
+        """Return what is guessed, what is there, and a straight line, normalised, (B, C, N, P).
+
+        With `places`, (B, C, N) bool, only they are guessed, (K, P).
+        """
         net: Any = self.encoder
         seen = flags * ~hidden
         mean, deviation = net.scale(values, seen)
         wanted = (values - mean) / deviation
-        guess = full(self.predict(net.attended(wanted * seen)))
+        guess = full(self.predict(net.attended(wanted * seen, places)))
         with torch.no_grad():
             flat, known = (x.flatten(2).transpose(1, 2) for x in (wanted * seen, seen))
             line = interpolate(flat, known > 0.5).transpose(1, 2).reshape(wanted.shape)
