@@ -26,7 +26,8 @@ PLACE = r"(?<![\w.-])(?:/[\w.-]+)+/([\w.-]+)"
 """A path of the machine that measured, of which the file name is kept."""
 Sets = dict[str, list[Point]]
 NAMES = {"rankme": "RankMe", "alpha": "alpha-ReQ", "lidar": "LiDAR",
-         "learnability": "cluster learnability", "loss": "training loss, turned"}  # fmt: skip
+         "learnability": "cluster learnability", "alignment": "alignment, turned",
+         "uniformity": "uniformity, turned", "loss": "training loss, turned"}  # fmt: skip
 
 
 def kept_runs() -> Sets:

@@ -21,6 +21,7 @@ from unlabeled.journal import read_json, read_lines
 from unlabeled.kinds import part
 
 if TYPE_CHECKING:
+    from unlabeled.checkpoint import Checkpoint
     from unlabeled.data.find import Source
     from unlabeled.data.tokens import TokenRows
     from unlabeled.encoders.base import Encoder
@@ -146,12 +147,13 @@ class Run:
         encoder.open_branches()
         return encoder
 
-    def method(self) -> Method:
-        """Return the whole method as of the newest checkpoint, in eval mode."""
+    def method(self, saved: Checkpoint | None = None) -> Method:
+        """Return the whole method as of a checkpoint, the newest by default, in eval mode."""
         from unlabeled import checkpoint
 
         method = build_method(self.config, self.modality())
-        saved, _ = checkpoint.newest(self.folder / "checkpoints")
+        if saved is None:
+            saved, _ = checkpoint.newest(self.folder / "checkpoints")
         if saved is None:
             raise UsageError(f"{self.folder} has no checkpoint yet.")
         load_method(method, saved.tensors)

@@ -62,12 +62,21 @@ def clean(page: Browser, path: Path) -> None:
     assert page.ask("window.alerted") is None
 
 
-@pytest.mark.parametrize("kind", [("simclr", "image"), ("gpt", "text"), ("bert", "text")])
+KINDS = [("simclr", "image"), ("gpt", "text"), ("bert", "text"), ("hubert", "audio"),
+         ("dynamics", "series"), ("videomae", "video"), ("vjepa", "video")]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_run(page: Browser, tmp_path: Path, kind: tuple[str, str]) -> None:
     path = report.build([make_run(tmp_path / "run", *kind)], pictures=False)
     for width in (WIDE, PHONE):
         page.open(path, width)
         clean(page, path)
+        assert "Not yet: run unlabeled report" not in page.ask("document.body.innerText")
+        wide = "[...document.querySelectorAll('main svg, main figure, main p, main h3')]"
+        inside = "(e) => e.getBoundingClientRect().right <= document.documentElement.clientWidth"
+        assert page.ask(f"{wide}.every({inside})")  # overflow may be visible, so it is asked
+        assert page.ask("document.querySelectorAll('audio').length > 0") == (kind[1] == "audio")
         chart = "document.querySelector('svg.chart')"
         page.ask(f"{chart}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowLeft'}}))")
         read = page.ask(f"{chart}.querySelector('.cursor text').textContent")

@@ -9,6 +9,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.report.runfolder import make_run, write_lines
@@ -189,6 +190,54 @@ def test_mistakes_are_shown_where_the_results_hold_them(run: Path) -> None:
     assert "a/7.png cat dog 0.987" in page_of(run).text
 
 
+def test_calibration_is_drawn_beside_what_holds_exactly(run: Path) -> None:
+    page = page_of(run)
+    assert (
+        "expected calibration error 0.0412 in 15 bins, mean of 5 draws; probabilities that hold "
+        "exactly would show 0.0098 on as many test samples. It is surer than right on average: "
+        "probability 90.0 %, accuracy 86.0 %."
+    ) in page.text
+    drawn = {a["data-name"] for tag, a in page.tags if tag == "polyline"}
+    assert {"accuracy", "as sure as right"} <= drawn
+    assert "50.0 % 42.0 % 9,000 98.0 % 95.0 % 41,000" in page.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"task": "multi"}, "Calibration is measured where every sample has one class"),
+        ({"ours": "parts_spread"}, "gives no probabilities."),
+        ({}, "kept by a version that did not keep probabilities"),
+    ],
+)
+def test_calibration_that_is_not_there_says_why(
+    run: Path, changes: dict[str, object], reason: str
+) -> None:
+    judged(run, {**changes, "calibration": None})
+    assert reason in page_of(run).text
+
+
+def test_neighbours_over_time_are_drawn_where_checkpoints_were_kept(run: Path) -> None:
+    assert "k-NN over time is shown where a run kept three checkpoints" in page_of(run).text
+    moments = [{"step": 100 * i, "knn": 0.1 * i, "labels_per_class": 50, "rankme": 9.0,
+                "uniformity": -0.5 * i} for i in range(4)]  # fmt: skip
+    judged(run, {"moments": moments})
+    page = page_of(run)
+    drawn = {a["data-name"]: a["points"] for tag, a in page.tags if tag == "polyline"}
+    heights = [float(point.split(",")[1]) for point in drawn["k-NN at kept checkpoints"].split()]
+    assert np.diff(heights) == pytest.approx([heights[1] - heights[0]] * 3, abs=0.11)
+    assert heights[0] > heights[-1]  # up is better
+    assert "accuracy on test, 50 labels a class" in page.text
+    assert "k-NN over time is shown where" not in page.text
+
+
+def test_measures_without_labels_say_which_way_is_better(run: Path) -> None:
+    text = page_of(run).text
+    assert "features RankMe alpha-ReQ alignment uniformity pre-trained 61.2 1.1 0.31 -3.62" in text
+    assert "features that are all alike have 0" in text
+    assert "LiDAR" not in text
+
+
 def test_test_samples_seen_in_pretraining_are_told(run: Path) -> None:
     path = run / "evaluate" / "results.json"
     results = json.loads(path.read_text())
@@ -201,7 +250,7 @@ def hostile_run(folder: Path, kind: str = "image") -> Path:
     """Put hostile strings into every place of a run folder that holds any."""
     make_run(folder, "simclr" if kind == "image" else "bert", kind, path=HOSTILE[0])
     for name in ("run.json", "data.json", "evaluate/results.json", "samples/neighbours.json",
-                 "samples/fills.json", "samples/views.json"):  # fmt: skip
+                 "samples/fills.json", "samples/views.json", "samples/map.json"):  # fmt: skip
         path = folder / name
         if path.exists():
             path.write_text(json.dumps(poison(json.loads(path.read_text()))))
@@ -265,6 +314,17 @@ def test_text_runs_show_fills_and_generations(tmp_path: Path) -> None:
     assert "We are resolved." in gpt.text
     assert "temperature 0.8" in gpt.text
     assert "bigram" in gpt.text
+
+
+def test_texts_have_a_map_that_needs_no_pointer(tmp_path: Path) -> None:
+    page = page_of(make_run(tmp_path / "gpt", "gpt", "text"))
+    dots = [
+        attrs for tag, attrs in page.tags if tag == "circle" and "dot" in (attrs.get("class") or "")
+    ]
+    assert [dot["class"] for dot in dots] == ["dot run-0", "dot run-1"] * 10
+    assert len({dot["cx"] for dot in dots if dot["class"] == "dot run-0"}) == 1
+    assert "1: Film 0 is slow." in page.text
+    assert "1 A slow film. Slower. 2 A fast one." in page.text
 
 
 def test_status_changes_the_next_commands(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from unlabeled import config, report
-from unlabeled.report import grid, nearest
+from unlabeled.report import grid, nearest, text_map
 from unlabeled.report.samples import draw_samples
 from unlabeled.runs import Run
 
@@ -52,6 +52,10 @@ def test_a_text_run_is_drawn(method: str, text_folder: Path, tmp_path: Path) -> 
     assert draw_samples(run) == {}
     read = {p.stem: json.loads(p.read_text()) for p in (run.folder / "samples").glob("*.json")}
     assert sum(read["spectrum"]["shares"]) == pytest.approx(1)
+    places = [(dot["x"], dot["y"]) for dot in read["map"]["texts"]]
+    assert np.min(places) == 0
+    assert np.max(places) == 1
+    assert {dot["group"] for dot in read["map"]["texts"]} == set(range(len(read["map"]["groups"])))
     if method == "bert":
         for row in read["fills"]["rows"]:
             hidden = [piece for piece in row["pieces"] if "guesses" in piece]
@@ -133,6 +137,21 @@ def test_a_map_keeps_planted_groups_together() -> None:
     middles = np.stack([places[groups == g].mean(0) for g in range(3)])
     nearest_middle = ((places[:, None] - middles) ** 2).sum(-1).argmin(1)
     assert (nearest_middle == groups).mean() > 0.95
+
+
+def test_groups_of_texts_are_the_planted_ones_with_their_typical_texts() -> None:
+    rng = np.random.default_rng(0)
+    topic = np.arange(60) % 6
+    features = 4 * np.eye(6)[topic] + 0.1 * rng.normal(size=(60, 6))
+    features[:6] += 2 * np.eye(6)[(topic[:6] + 1) % 6]  # odd ones, that lean to another topic
+    texts = [f"{'abcdef'[t]}{i}" for i, t in enumerate(topic)]
+    found = text_map.lay_out(features.astype(np.float32), texts, 0)
+    pairs = {(text[0], dot["group"]) for text, dot in zip(texts, found["texts"], strict=True)}
+    assert len(pairs) == len(found["groups"]) == 6
+    for number, typical in enumerate(found["groups"]):
+        assert {(text[0], number) for text in typical} <= pairs
+        assert len(typical) == 3
+        assert not set(texts[:6]) & set(typical)
 
 
 def test_the_spectrum_is_that_of_the_covariance() -> None:

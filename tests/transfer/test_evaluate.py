@@ -10,6 +10,7 @@ from unlabeled.errors import DataError, UsageError
 from unlabeled.transfer import readings, schema, splits, study
 from unlabeled.transfer import roster as module
 from unlabeled.transfer.evaluate import evaluate
+from unlabeled.transfer.measures import WORDS
 from unlabeled.types import View
 
 FAST = ("knn", "probe", "untrained", "pca", "histogram")
@@ -51,7 +52,7 @@ def test_results_have_their_form(whole):
         results["clusters"]["probe"]["kmeans"]["nmi"]
         > results["clusters"]["untrained"]["kmeans"]["nmi"]
     )
-    assert set(results["quality"]["probe"]) == {"rankme", "alpha", "lidar", "learnability"}
+    assert set(results["quality"]["probe"]) == set(WORDS)
     checked = schema.check(saved)
     assert checked.counts == [1, 5, 20]
     made = {(r.reading, r.labels_per_class, r.draw) for r in checked.rows}
@@ -61,6 +62,11 @@ def test_results_have_their_form(whole):
     }
     assert made == {(n, c, d) for n in names for c in (1, 5, 20) for d in range(3)}
     assert np.sum(results["confusion"]["matrix"]) == results["split"]["test"] == 90
+    sure = results["calibration"]
+    hits = [r.accuracy for r in checked.rows
+            if (r.reading, r.labels_per_class) == (checked.ours, 20)]  # fmt: skip
+    assert sure["accuracy"] == pytest.approx(np.mean(hits), abs=1e-4)
+    assert sum(part["count"] for part in sure["bins"]) == 3 * sure["samples"] == 270
 
 
 def test_a_found_code_beats_chance_features(whole):

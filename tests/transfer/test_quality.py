@@ -50,6 +50,33 @@ def test_lidar_equals_lda_by_inverse_square_root():
     assert quality.lidar(x) == pytest.approx(expected, rel=1e-6)
 
 
+def test_alignment_is_the_mean_squared_distance_of_two_views():
+    """Views at an angle t on a circle are 2 - 2 cos t apart; lengths do not count."""
+    for angle in (0.0, 0.3, math.pi):
+        turned = np.array([[1.0, 0.0], [math.cos(angle), math.sin(angle)]])
+        views = np.stack([turned, 7 * turned[::-1]])
+        assert quality.alignment(views) == pytest.approx(2 - 2 * math.cos(angle), abs=1e-12)
+    views = RNG.normal(size=(5, 4, 3))
+    unit = views / np.linalg.norm(views, axis=2, keepdims=True)
+    pairs = [((x[i] - x[j]) ** 2).sum() for x in unit for i in range(4) for j in range(i)]
+    assert quality.alignment(views) == pytest.approx(np.mean(pairs))
+
+
+def test_uniformity_has_its_closed_forms():
+    """All alike: 0. Orthogonal: exp(-2 * 2). Two opposite points: -8. The sphere: 0F1(D/2; 4)."""
+    from scipy.special import hyp0f1, i0
+
+    assert quality.uniformity(np.ones((9, 5))) == pytest.approx(0)
+    assert quality.uniformity(3 * np.eye(6)) == pytest.approx(-4)
+    assert quality.uniformity(np.array([[1.0, 0], [-2.0, 0]])) == pytest.approx(-8)
+    angles = 2 * np.pi * np.arange(500) / 500  # the mean over pairs is that over the circle
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    whole = (500 * i0(4) * math.exp(-4) - 1) / 499
+    assert quality.uniformity(circle) == pytest.approx(math.log(whole))
+    sphere = RNG.normal(size=(1500, 16))
+    assert quality.uniformity(sphere) == pytest.approx(-4 + math.log(hyp0f1(8, 4)), abs=0.01)
+
+
 def test_clusters_are_learned_where_there_are_any():
     y = np.arange(400) % 5
     there = (6 * np.eye(5)[y] + RNG.normal(size=(400, 5))).astype(np.float32)
@@ -64,6 +91,8 @@ def test_agreement_is_the_rank_correlation():
         [0.1, 0.2, 0.3],
     )  # fmt: skip
     assert found["rankme"] == pytest.approx(1)
+    less = quality.agreement([{"uniformity": -u} for u in (1.0, 2.0, 3.0)], [0.1, 0.2, 0.3])
+    assert less["uniformity"] == pytest.approx(1)
     assert found["alpha"] == pytest.approx(0.5)
     assert quality.agreement([{"rankme": 1.0}] * 2, [0.1, 0.2]) == {}
 

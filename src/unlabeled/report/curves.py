@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +173,28 @@ def monitors(folder: Folder) -> list[Chart]:
         if finite(points):
             line = Line(title, points, marks=len(points) <= 40)
             charts.append(Chart(title, [line], note=note, levels=levels, zero=zero))
+    return charts
+
+
+def over_time(results: Mapping[str, Any]) -> list[Chart]:
+    """Return what an evaluation found at kept checkpoints: k-NN and uniformity by step."""
+    found = results.get("moments")
+    moments = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    classes = results.get("classes")
+    chance = [(1 / len(classes), "chance")] if isinstance(classes, list) and classes else []
+    labels = number(moments[-1].get("labels_per_class")) if moments else ""
+    wanted = [
+        ("knn", "k-NN at kept checkpoints", f"accuracy on test, {labels} labels a class; labels "
+         "were used after training only", chance),
+        ("uniformity", "Uniformity at kept checkpoints",
+         "0 is all alike, about -4 evenly spread", [(0.0, "all alike")]),
+    ]  # fmt: skip
+    charts = []
+    for key, title, note, levels in wanted:
+        points = series(moments, key)
+        if len(points) > 1 and finite(points):
+            line = Line(title, points, marks=True)
+            charts.append(Chart(title, [line], note=note, levels=levels, zero=key == "knn"))
     return charts
 
 

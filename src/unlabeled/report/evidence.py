@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from unlabeled.report import curves
+from unlabeled.report import curves, reliability
 from unlabeled.report.folder import Folder
 from unlabeled.report.sections import pairs
 from unlabeled.report.wording import duration, number, percent, plain, real, size
@@ -15,7 +15,7 @@ from unlabeled.transfer import arms
 
 
 def errors(folder: Folder) -> dict[str, Any]:
-    """Return section 7: confusion, the classes that go worst, the surest mistakes."""
+    """Return section 7: confusion, worst classes, surest mistakes, calibration."""
     results = folder.results or {}
     tree = results.get("confusion")
     confusion = _confusion(tree) if isinstance(tree, dict) else None
@@ -23,6 +23,7 @@ def errors(folder: Folder) -> dict[str, Any]:
     return {
         "confusion": confusion,
         "worst": _worst(confusion) if confusion else [],
+        "calibration": reliability.of_results(results) if results else None,
         "mistakes": [_mistake(m) for m in mistakes[:16] if isinstance(m, dict)]
         if isinstance(mistakes, list)
         else [],

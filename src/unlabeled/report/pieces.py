@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from unlabeled.kinds import strings
 from unlabeled.methods import catalogue
+from unlabeled.report import text_map
 from unlabeled.report.chart import Chart, Line
 from unlabeled.report.folder import Folder
 from unlabeled.report.pictures import Picture, audible, picture, record, short
@@ -33,6 +36,8 @@ class Piece:
     rows: list[tuple[str, str]] = field(default_factory=list)
     players: list[list[dict[str, str]]] = field(default_factory=list)
     figure: Figure | None = None
+    dots: Markup | None = None
+    groups: list[tuple[str, list[str]]] = field(default_factory=list)
     problem: str = ""
 
 
@@ -80,6 +85,13 @@ DOTS = Wanted(
     "Logs that lie near each other here are near in feature space (t-SNE; distances between far "
     "groups mean nothing).",
     "Dots placed by the features of logs, coloured by label",
+)  # fmt: skip
+TEXTS = Wanted(
+    "text_map", "map.json", "Map of the features",
+    "A dot is a held-out text; near dots are near in feature space (t-SNE; distances between far "
+    "groups mean nothing). Colours and numbers: groups by k-means, whose most typical texts "
+    "stand below.",
+    "Dots placed by the features of texts, in numbered groups",
 )  # fmt: skip
 SPECTRUM = Wanted(
     "spectrum", "spectrum.json", "Spectrum of the features",
@@ -145,7 +157,7 @@ _SAW_BY_METHOD |= {"hubert": [VIEWS, NAMED], "apc": [VIEWS, FORETOLD]}
 _SAW_OF_LOGS = {"mtm": [HIDDEN], "patchtst": [HIDDEN], "dynamics": [ROLLOUT]}
 _LEARNED = {
     "image": [NEIGHBOURS, PATCHES, MAP],
-    "text": [NEIGHBOURS],
+    "text": [NEIGHBOURS, TEXTS],
     "audio": [NEIGHBOURS, MAP],
     "series": [NEIGHBOURS, DOTS],
     "video": [NEIGHBOURS, MAP],
@@ -294,6 +306,14 @@ def _generations(path: Path, wanted: Wanted) -> Piece | None:
     return Piece(wanted.title, note, texts=texts) if texts else None
 
 
+def _text_map(path: Path, wanted: Wanted) -> Piece | None:
+    tree = record(path)
+    dots = text_map.drawn(tree, wanted.alt)
+    if dots is None:
+        return None
+    return Piece(wanted.title, wanted.note, dots=dots, groups=text_map.groups(tree))
+
+
 def _spectrum(path: Path, wanted: Wanted) -> Piece | None:
     tree = record(path)
     shares = [found for share in tree.get("shares", []) if (found := real(share)) is not None]
@@ -311,5 +331,5 @@ def _spectrum(path: Path, wanted: Wanted) -> Piece | None:
 
 _READERS = {
     "neighbours": _neighbours, "fills": _fills, "generations": _generations, "spectrum": _spectrum,
-    "documents": _generations,
+    "documents": _generations, "text_map": _text_map,
 }  # fmt: skip

@@ -16,6 +16,7 @@ from unlabeled.report.svg import draw
 from unlabeled.report.wording import MISSING, number, plain, real
 from unlabeled.transfer import arms, grade
 from unlabeled.transfer.diagnosis import diagnose
+from unlabeled.transfer.measures import WORDS
 from unlabeled.transfer.units import unit_of
 
 LIGHTS = {"helped": "good", "no_clear_difference": "fair", "did_not_help": "poor"}
@@ -180,8 +181,10 @@ def training(folder: Folder) -> dict[str, Any]:
 def health(folder: Folder) -> dict[str, Any]:
     """Return section 4."""
     keys = ("step", "spread", "effective_rank", "mean_cosine", "entropy", "target_entropy")
+    over_time = curves.over_time(folder.results or {})
     return {
-        "figures": [figure(chart) for chart in curves.monitors(folder)],
+        "figures": [figure(chart) for chart in (*curves.monitors(folder), *over_time)],
+        "kept": bool(over_time),
         "table": sampled(folder.health, keys),
         "alarms": alarms(folder),
     }
@@ -195,11 +198,12 @@ def unlabelled(results: Mapping[str, Any]) -> dict[str, Any]:
         else {}
         for part in ("quality", "clusters")
     )
-    names = ("rankme", "alpha", "lidar", "learnability")
+    names = [name for name in WORDS if any(name in row for row in quality.values())]
     ways = [(way, index) for way in ("kmeans", "agglomerative") for index in ("nmi", "ari")]
     return {
+        "measures": [WORDS[name] for name in names],
         "quality": {
-            "header": ["features", *names],
+            "header": ["features", *(WORDS[name].partition(":")[0] for name in names)],
             "rows": [
                 [_features(r), *(number(v.get(n)) for n in names)] for r, v in quality.items()
             ],

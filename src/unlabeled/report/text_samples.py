@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unlabeled import rng
 from unlabeled.encoders import language
 from unlabeled.journal import write_json
-from unlabeled.report import nearest
+from unlabeled.report import nearest, text_map
 from unlabeled.report.pictures import short
 from unlabeled.runs import Run
 
@@ -38,6 +38,7 @@ class TextSamples:
             "documents": self.documents,
             "fills": self.fills,
             "generations": self.generations,
+            "text_map": self.map,
             "neighbours": self.neighbours,
             "spectrum": self.spectrum,
         }
@@ -149,6 +150,10 @@ class TextSamples:
             for query, near in found
         ]
         self._save("neighbours", queries=queries)
+
+    def map(self) -> None:
+        """Write where the texts lie, in groups of like ones."""
+        self._save("map", **text_map.lay_out(self.features, self.texts, self.seed))
 
     def spectrum(self) -> None:
         """Write how the variance of the features is spread over directions."""

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled import rng
+from unlabeled.transfer.measures import LESS_IS_BETTER, WORDS, worth
 
 LEAST = 4
 """Networks that a set must have to count; three are in order by chance once in six times."""
 LEAST_SETS = 3
 COPIES = 2000
-LESS_IS_BETTER = ("loss",)
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,9 @@ class Agreement:
         return self.low > 0 and len(self.by_set) >= LEAST_SETS
 
 
-def worth(name: str, value: float) -> float:
-    """Return a measure so that more is better: alpha by its distance from 1, losses turned.
-
-    >>> worth("alpha", 1.25), worth("loss", 2.0), worth("rankme", 3.0)
-    (-0.25, -2.0, 3.0)
-    """
-    if name == "alpha":
-        return -abs(value - 1)
-    return -value if name in LESS_IS_BETTER else value
-
-
 def of_row(row: Mapping[str, float | str], score: str) -> Point:
     """Return the point of a kept row, with one of its scores; what is no measure is left out."""
-    from unlabeled.transfer.quality import WORDS
-
-    found = {name: float(row[name]) for name in (*WORDS, *LESS_IS_BETTER) if name in row}
+    found = {name: float(row[name]) for name in {*WORDS, *LESS_IS_BETTER} if name in row}
     return Point(str(row["network"]), found, float(row[score]))
 
 

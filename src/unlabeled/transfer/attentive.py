@@ -21,9 +21,11 @@ from torch.nn import functional
 from unlabeled.device import autocast, device, keep_memory
 from unlabeled.encoders.base import Encoder
 from unlabeled.transfer import layered
+from unlabeled.transfer.calibration import sureness
 from unlabeled.transfer.features import Inputs, best_precision
 from unlabeled.transfer.hidden import pooled_layers, real_tokens
-from unlabeled.transfer.readings import Known, Outcome
+from unlabeled.transfer.material import Known
+from unlabeled.transfer.readings import Outcome
 
 _BLOCK = 256
 
@@ -166,9 +168,9 @@ class AttentiveProbe:
         checked, some = train.take(known.validation), train.take(known.steady[:512])
         y = known.y[known.validation]
         found = fit(train.take(rows), known.y[rows], len(known.classes), checked, y, some)
-        guesses = [found.scores(part).argmax(1) for part in (checked, test)]
+        said = [found.scores(part) for part in (checked, test)]
         choices = {"l2": found.penalty, "query": round(float(found.query.norm()), 3)}
-        return Outcome(guesses[0], guesses[1], choices)
+        return Outcome(said[0].argmax(1), said[1].argmax(1), choices, sureness(said[1]))
 
 
 class LayersProbe:
@@ -202,7 +204,8 @@ class LayersProbe:
         )
         mix = [round(float(share), 3) for share in found.mix]
         choices = {"l2": found.penalty, "layers": mix}
-        return Outcome(found.predict(checked), found.predict(test), choices)
+        sure = sureness(found.scores(test))
+        return Outcome(found.predict(checked), found.predict(test), choices, sure)
 
 
 def _layers(encoder: Encoder, inputs: Inputs) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled.transfer.readings import Frozen, Known, Outcome, validated
+from unlabeled.transfer.material import Known
+from unlabeled.transfer.readings import Frozen, Outcome, validated
 
 LEAVES = (1, 5, 20)
 """Fewest samples in a leaf: scikit-learn's 20 makes no split at all of a handful of labels."""

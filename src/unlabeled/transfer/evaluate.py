@@ -22,6 +22,7 @@ from unlabeled.transfer import (
     code_quality,
     label_curve,
     outcome,
+    over_time,
     public,
     quality,
     roster,
@@ -228,7 +229,7 @@ def _made(
             _metric(material),
             _store(run, material, quick, seed, reuse), minutes, Teller(console, material.task),
         )  # fmt: skip
-        left_out, unlabelled = study.run(), _without_labels(run, material, kept)
+        left_out, unlabelled = study.run(), _without_labels(run, material, kept, grid, seed)
         stores = [(run.folder.name, study.store), *others]
         return outcome.of_study(study, left_out, quick, unlabelled, stores)
     finally:
@@ -284,16 +285,18 @@ def _grid(material: Material, counts: Sequence[int] | None, quick: bool) -> list
 
 
 def _without_labels(
-    run: Run, material: Material, frozen: Mapping[str, Frozen]
-) -> dict[str, dict[str, Any]]:
-    """Return what features look like without learning from a label."""
+    run: Run, material: Material, frozen: Mapping[str, Frozen], grid: Sequence[int], seed: int
+) -> dict[str, Any]:
+    """Return what features look like without learning from a label, at the end and over time."""
     view = None if kinds.strings(run.config.data.kind) else roster.own_view(run)
     makers: dict[str, Callable[[], Encoder]] = {
         "probe": run.encoder,
         "untrained": lambda: run.untrained(run.config.loop.seed),
     }
     codes = code_quality.of_run(run, material) if run.config.data.kind == "audio" else {}
-    found: dict[str, dict[str, Any]] = {"quality": {}, "clusters": {}, "codes": codes}
+    found: dict[str, Any] = {"quality": {}, "clusters": {}, "codes": codes}
+    if material.task != tagging.TASK:
+        found["moments"] = over_time.measure(run, material, grid, seed)
     for name, part in frozen.items():
         x = part.features.test
         if name in makers:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.transfer.baselines import Plain
-from unlabeled.transfer.readings import Frozen, Known, Outcome, validated
+from unlabeled.transfer.material import Known
+from unlabeled.transfer.readings import Frozen, Outcome, validated
 
 
 def beside(ours: Frozen, plain: Frozen) -> Plain:

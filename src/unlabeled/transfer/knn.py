@@ -86,7 +86,7 @@ def predict(
         num_classes: K.
         k: neighbours.
     """
-    found: NDArray[np.int64] = _shares(train, y, queries, num_classes, k).argmax(axis=1)
+    found: NDArray[np.int64] = shares(train, y, queries, num_classes, k).argmax(axis=1)
     return found
 
 
@@ -98,19 +98,20 @@ def mean_class(
     k: int,
 ) -> NDArray[np.int64]:
     """Return the rounded mean of the neighbours' grades, (Q,); as for `predict`."""
-    shares = _shares(train, y, queries, num_classes, k)
-    found: NDArray[np.int64] = np.rint(shares @ np.arange(num_classes)).astype(np.int64)
+    found: NDArray[np.int64] = np.rint(
+        shares(train, y, queries, num_classes, k) @ np.arange(num_classes)
+    ).astype(np.int64)
     return found
 
 
-def _shares(
+def shares(
     train: NDArray[np.float32],
     y: NDArray[np.int64],
     queries: NDArray[np.float32],
     num_classes: int,
     k: int,
 ) -> NDArray[np.float64]:
-    """Return each class's share of the votes, (Q, K)."""
+    """Return each class's share of the votes, (Q, K); as for `predict`."""
     unit = normalise(train).T
     asked = normalise(queries)
     parts = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,23 @@ from numpy.typing import NDArray
 from unlabeled.transfer.arms import TOGETHER
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.label_curve import Whole, draw
+
+
+class Known(Protocol):
+    """What a reading may see; the classes of the test part are not among it."""
+
+    train: Inputs
+    y: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: Inputs
+    classes: list[str]
+    targets: NDArray[np.float32] | None
+    task: str
+
+    @property
+    def steady(self) -> NDArray[np.int64]:
+        """Return the labelled samples by which features are scaled."""
+        ...
 
 
 @dataclass

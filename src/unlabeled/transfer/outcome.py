@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from unlabeled.transfer import schema, seeds, verdict
+from unlabeled.transfer import calibration, schema, seeds, verdict
 from unlabeled.transfer.arms import OURS
 from unlabeled.transfer.study import Store, Study
 from unlabeled.transfer.units import unit_of
-from unlabeled.transfer.verdict import Evidence
+from unlabeled.transfer.verdict import Evidence, Key
 
 MISTAKES = 16
 """How many are told."""
@@ -66,6 +66,7 @@ def of_study(
         "split": material.record,
         "confusion": _confusion(study, judged["ours"]),
         "mistakes": _mistakes(study, judged["ours"]),
+        "calibration": _calibration(study, judged["ours"]),
         "notes": [*material.notes, *left_out],
         "seconds": 0.0,
         "complete": not left_out,
@@ -105,18 +106,36 @@ def _confusion(study: Study, reading: str | None) -> dict[str, Any] | None:
     }
 
 
-def _mistakes(study: Study, reading: str | None) -> list[dict[str, Any]]:
-    """Return the test samples that most draws get wrong, with the most labels."""
+def _most_labels(study: Study, reading: str | None) -> list[Key]:
+    """Return the rows with the most labels, a draw each; none where samples have no one class."""
     keys = [
         key
         for key in study.store.rows
         if key[0] == reading and key[1] in study.counts and key[2] < study.draws
     ]
-    material = study.material
-    if not keys or material.task != "single":
+    if study.material.task != "single":
         return []
-    most = max(count for _, count, _ in keys)
-    said = np.stack([study.store.guesses[key] for key in keys if key[1] == most])  # (n, M)
+    return sorted(key for key in keys if key[1] == max(count for _, count, _ in keys))
+
+
+def _calibration(study: Study, reading: str | None) -> dict[str, Any] | None:
+    """Return whether the probabilities of a reading hold; None where a draw has none."""
+    keys = _most_labels(study, reading)
+    sure = [study.store.sure(key) for key in keys]
+    there = [part for part in sure if part is not None]
+    if not keys or len(there) < len(keys):
+        return None
+    right = [study.store.guesses[key] == study.material.y_test for key in keys]
+    found = calibration.of_draws(list(zip(there, right, strict=True)), study.seed)
+    return {"reading": reading, "labels_per_class": keys[0][1], **found}
+
+
+def _mistakes(study: Study, reading: str | None) -> list[dict[str, Any]]:
+    """Return the test samples that most draws get wrong, with the most labels."""
+    keys, material = _most_labels(study, reading), study.material
+    if not keys:
+        return []
+    said = np.stack([study.store.guesses[key] for key in keys])  # (n, M)
     votes = np.stack([(said == k).sum(axis=0) for k in range(len(material.classes))])  # (K, M)
     taken, share = votes.argmax(axis=0), votes.max(axis=0) / len(said)
     wrong = np.flatnonzero((taken != material.y_test) & (share > 0.5))

@@ -1,4 +1,4 @@
-"""How good features are, without labels: four numbers that were proposed for it.
+"""How good features are, without labels: six numbers that were proposed for it.
 
 None replaces labels. They are shown beside what labels say, so that anyone can see how far they
 agree.
@@ -17,6 +17,7 @@ from torch import nn
 from unlabeled import rng
 from unlabeled.transfer.features import Inputs, best_precision
 from unlabeled.transfer.knn import normalise, predict
+from unlabeled.transfer.measures import WORDS, worth
 from unlabeled.types import View
 
 MOST = 2000
@@ -24,13 +25,6 @@ MOST = 2000
 SURROGATES, VIEWS = 200, 8
 _RIDGE = 1e-4
 _EPSILON = 1e-7
-
-WORDS = {
-    "rankme": "RankMe: directions in use; more is better",
-    "alpha": "alpha-ReQ: decay of the spectrum; close to 1 is better",
-    "lidar": "LiDAR: directions that tell samples apart across their views; more is better",
-    "learnability": "cluster learnability: how well neighbours tell the clusters; more is better",
-}
 
 SHOWN: tuple[str, ...] = ()
 """Measures that were shown to put methods in the order in which labels put them, on several data
@@ -127,6 +121,50 @@ def learnability(
     return float((said == member[asked]).mean())
 
 
+def alignment(views: NDArray[np.floating]) -> float:
+    """Return how far views of one sample lie apart: the mean of |f(x) - f(y)|^2.
+
+    Wang and Isola, 2020 (arXiv:2005.10242), l_align with alpha = 2: x and y are two views of one
+    sample, features have length 1. Over all pairs of V views it is 2 V / (V - 1) (1 - |mean|^2).
+
+    Args:
+        views: (N, V, D) features of V > 1 views of N samples.
+
+    Returns:
+        Between 0 and 4; 0 where views change nothing, and where all features are alike.
+    """
+    x = _unit(views)
+    mean = np.square(x.mean(axis=1)).sum(axis=-1)  # (N,)
+    count = x.shape[1]
+    return float(np.maximum(2 * count / (count - 1) * (1 - mean), 0).mean())
+
+
+def uniformity(features: NDArray[np.floating]) -> float:
+    """Return how unevenly features lie on the sphere: log of the mean of exp(-2 |f(x) - f(y)|^2).
+
+    Wang and Isola, 2020 (arXiv:2005.10242), l_uniform with t = 2, over all pairs of two samples;
+    features have length 1.
+
+    Args:
+        features: (N, D), N > 1.
+
+    Returns:
+        Between -8 and 0: 0 where all are alike, -4 + log 0F1(D / 2; 4) where they are spread
+        evenly over the sphere, which is about -4 + 8 / D.
+    """
+    x = _unit(features)
+    near = np.exp(4 * (x @ x.T - 1))  # of length 1: |a - b|^2 = 2 - 2 a b
+    count = len(x)
+    return float(np.log((near.sum() - np.trace(near)) / (count * (count - 1))))
+
+
+def _unit(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Scale features to length 1, (..., D)."""
+    x = features.astype(np.float64)
+    scaled: NDArray[np.float64] = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-30)
+    return scaled
+
+
 def of_encoder(
     encoder: nn.Module,
     features: NDArray[np.float32],
@@ -134,20 +172,24 @@ def of_encoder(
     view: View | None,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Return all four numbers of an encoder; no label is read.
+    """Return all six numbers of an encoder; no label is read.
 
     Args:
         encoder: whose features they are.
         features: (N, D) of `inputs`.
         inputs: the samples.
-        view: what LiDAR shows of them; None leaves it out (text has no views).
+        view: of them for LiDAR and alignment; None leaves both out (text has no views). All else
+            is of undistorted samples.
         seed: of which samples are looked at, and of their views.
     """
     order = rng.generator(rng.mix(seed, len(features))).permutation(len(features))
     x = features[np.sort(order[:MOST])]
     found = {"rankme": rankme(x), "alpha": alpha_req(x), "learnability": learnability(x)}
+    if len(x) > 1:
+        found["uniformity"] = uniformity(x)
     if view is not None and len(inputs) > 1:
-        found["lidar"] = lidar(_views(encoder, inputs, view, np.sort(order[:SURROGATES]), seed))
+        shown = _views(encoder, inputs, view, np.sort(order[:SURROGATES]), seed)
+        found |= {"lidar": lidar(shown), "alignment": alignment(shown)}
     return {name: round(value, 4) for name, value in found.items() if math.isfinite(value)}
 
 
@@ -176,15 +218,15 @@ def agreement(quality: list[dict[str, float]], scores: list[float]) -> dict[str,
         scores: of each run, from labels.
 
     Returns:
-        name -> correlation, for numbers that three runs or more have; alpha counts by its
-        distance from 1, with the sign turned so that 1 always means full agreement.
+        name -> correlation, for numbers that three runs or more have, turned so that 1 always
+        means full agreement (`measures.worth`).
     """
     from scipy.stats import spearmanr
 
     found = {}
     for name in WORDS:
         pairs = [(q[name], s) for q, s in zip(quality, scores, strict=True) if name in q]
-        values = [-abs(v - 1) if name == "alpha" else v for v, _ in pairs]
+        values = [worth(name, v) for v, _ in pairs]
         if len(pairs) > 2 and len(set(values)) > 1 and len({s for _, s in pairs}) > 1:
             found[name] = float(spearmanr(values, [s for _, s in pairs]).statistic)
     return found

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,30 +20,15 @@ from torch import nn
 
 from unlabeled.transfer import aims, baselines, knn, metrics, ordinal, probe, targets
 from unlabeled.transfer.aims import Number, aim_of
-from unlabeled.transfer.features import Inputs, of_inputs
+from unlabeled.transfer.calibration import sureness
+from unlabeled.transfer.features import of_inputs
+from unlabeled.transfer.material import Known
 from unlabeled.transfer.remembered import Remembered
 from unlabeled.transfer.training import Recipe, scores, train
 from unlabeled.transfer.ways import RATES
 from unlabeled.types import View
 
 _WEIGHTINGS = ("none", "balanced")
-
-
-class Known(Protocol):
-    """What a reading may see; the classes of the test part are not among it."""
-
-    train: Inputs
-    y: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    test: Inputs
-    classes: list[str]
-    targets: NDArray[np.float32] | None
-    task: str
-
-    @property
-    def steady(self) -> NDArray[np.int64]:
-        """Return the labelled samples by which features are scaled."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -54,14 +39,18 @@ class Outcome:
         validation: (V,) classes or grades, (V, K) labels or (V,) numbers.
         test: the same of M samples.
         choices: hyper-parameters that were chosen.
+        sure: (M,) probability of the class that each is said to be of; None: it has none.
     """
 
     validation: NDArray[Any]
     test: NDArray[Any]
     choices: dict[str, Any]
+    sure: NDArray[np.floating] | None = None
 
 
 Reading = Callable[[NDArray[np.int64], int, int], Outcome]
+Answer = tuple[NDArray[Any], NDArray[np.floating] | None]
+"""Guesses of the test part, and how sure they are."""
 
 
 def validated(known: Known, guess: NDArray[Any]) -> float:
@@ -134,9 +123,10 @@ class Frozen:
         k = knn.choose_k(x, y, num_classes)
         if known.task == "ordinal":
             guesses = [knn.mean_class(x, y, part, num_classes, k) for part in asked]
-        else:
-            guesses = [knn.predict(x, y, part, num_classes, k) for part in asked]
-        return Outcome(guesses[0], guesses[1], {"k": k})
+            return Outcome(guesses[0], guesses[1], {"k": k})
+        shares = [knn.shares(x, y, part, num_classes, k) for part in asked]
+        guesses = [part.argmax(axis=1) for part in shares]
+        return Outcome(guesses[0], guesses[1], {"k": k}, shares[1].max(axis=1))
 
     def fitted(self, rows: NDArray[np.int64], draw: int) -> probe.Probe:
         """Return the linear reading of some labelled samples: a column for each output.
@@ -167,11 +157,11 @@ class Frozen:
             return self._sparse(rows, draw)
         fitted = self.fitted(rows, draw)
         train, test = self.scaled
-        guesses = fitted.predict(train[self.known.validation]), fitted.predict(test)
+        guess, scores = fitted.predict(train[self.known.validation]), fitted.scores(test)
         chosen: dict[str, Any] = {"l2": fitted.penalty}
         if aims.imbalanced(self.known, rows):
             chosen["class_weights"] = _WEIGHTINGS[fitted.balanced]
-        return Outcome(*guesses, chosen)
+        return Outcome(guess, scores.argmax(axis=1), chosen, sureness(scores))
 
     @property
     def _read(self) -> tuple[Any, Any, bool]:
@@ -198,7 +188,9 @@ class Frozen:
         x = self.features.train
         model, penalty = baselines.fit_sparse(x[rows], self.known.y[rows], draw)
         guesses = model.predict(x[self.known.validation]), model.predict(self.features.test)
-        return Outcome(guesses[0].astype(np.int64), guesses[1].astype(np.int64), {"l2": penalty})
+        sure = model.predict_proba(self.features.test).max(axis=1)
+        said = [guess.astype(np.int64) for guess in guesses]
+        return Outcome(said[0], said[1], {"l2": penalty}, sure)
 
 
 @dataclass(frozen=True)
@@ -368,9 +360,11 @@ class Trained:
         aim = aim_of(self.known, rows, recipe.balanced)
         return train(fresh, self.known.train, rows, aim.wanted, recipe, seed, stops, aim.loss)
 
-    def _tested(self, model: nn.Module, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the guesses of the test part."""
-        return aim_of(self.known, rows).guess(scores(model, self.known.test))
+    def _tested(self, model: nn.Module, rows: NDArray[np.int64]) -> Answer:
+        """Return the guesses of the test part, and how sure they are."""
+        logits = scores(model, self.known.test)
+        sure = sureness(logits) if self.known.task == "single" else None
+        return aim_of(self.known, rows).guess(logits), sure
 
     def _run(
         self,
@@ -385,16 +379,16 @@ class Trained:
         for stop, averaged in self._train(model, rows, recipe, stops, draw):
             guess, gained = self._validate(averaged, rows)
             if gained > best:
-                best, found = gained, (guess, self._tested(averaged, rows), stop)
+                best, found = gained, (guess, *self._tested(averaged, rows), stop)
                 kept = copy.deepcopy(averaged) if self.keep else None
         assert found is not None
         choices = {
             "rate": recipe.rate,
             "view": self.search.views.index(recipe.view),
-            "steps": found[2],
+            "steps": found[3],
             "longest": recipe.steps,
             "way": recipe.way,
         }
         if aims.imbalanced(self.known, rows):
             choices["class_weights"] = _WEIGHTINGS[recipe.balanced]
-        return Made(Outcome(found[0], found[1], choices), found[2], best, kept)
+        return Made(Outcome(found[0], found[1], choices, found[2]), found[3], best, kept)

@@ -120,6 +120,38 @@ class MistakeModel(_Strict):
     share: float = Field(gt=0, le=1, description="of the draws that say so")
 
 
+class MomentModel(_Strict):
+    """Features of test samples at a checkpoint, where several moments of a run were kept."""
+
+    step: int = Field(ge=0, description="of pre-training")
+    knn: float | None = Field(description="k-NN accuracy, first draw; null: no classes")
+    labels_per_class: int | None = Field(description="labels of each class that k-NN had")
+    rankme: float = Field(description="as in `quality`")
+    uniformity: float = Field(description="as in `quality`")
+
+
+class ReliabilityModel(_Strict):
+    """Test samples of which our reading is about equally sure, of all draws together."""
+
+    sureness: float = Field(ge=0, le=1, description="mean probability of the class that it says")
+    accuracy: float = Field(ge=0, le=1, description="share that is of that class")
+    count: int = Field(ge=1, description="samples, once for each draw")
+
+
+class CalibrationModel(_Strict):
+    """Whether our reading, with the most labels, is right as often as its probabilities say."""
+
+    reading: str = Field(description="as in `rows`")
+    labels_per_class: int = Field(ge=1, description="labels of each class that were used")
+    draws: int = Field(ge=1, description="draws that errors are the mean of")
+    samples: int = Field(ge=1, description="test samples of each")
+    error: float = Field(ge=0, le=1, description="expected calibration error, 15 equal bins")
+    floor: float = Field(ge=0, le=1, description="what it is where probabilities hold exactly")
+    sureness: float = Field(ge=0, le=1, description="mean probability of the class that it says")
+    accuracy: float = Field(ge=0, le=1, description="share that is right")
+    bins: list[ReliabilityModel] = Field(min_length=1, description="by sureness, ascending")
+
+
 class ResultsModel(_Strict):
     """The whole file."""
 
@@ -154,11 +186,19 @@ class ResultsModel(_Strict):
     split: SplitModel = Field(description="how labelled samples were divided")
     confusion: ConfusionModel | None = Field(description="who is taken for whom")
     mistakes: list[MistakeModel] = Field([], description="the surest ones, at most 16")
+    calibration: CalibrationModel | None = Field(
+        None, description="of our reading; null: it gives no probabilities, or did not keep them"
+    )
     notes: list[str] = Field(description="what a sceptic should know")
     seconds: float = Field(ge=0, description="what the last call took")
     complete: bool = Field(description="whether all rows that were asked for are there")
     quality: dict[str, dict[str, float]] = Field(
-        {}, description="by reading: rankme, alpha, lidar, learnability; no label is used"
+        {},
+        description="by reading: rankme, alpha, lidar, learnability, alignment, uniformity; no "
+        "label is used",
+    )
+    moments: list[MomentModel] = Field(
+        [], description="over the checkpoints, where three or more were kept"
     )
     clusters: dict[str, dict[str, dict[str, float]]] = Field(
         {}, description="by reading: nmi, ari and accuracy of kmeans and agglomerative clusters"
@@ -269,7 +309,7 @@ def document() -> str:
     """Return the page that documents the form, in Markdown."""
     models = (
         ResultsModel, RowModel, SummaryModel, SavedModel, SavedPointModel, DifferenceModel,
-        SplitModel, ConfusionModel,
+        SplitModel, ConfusionModel, CalibrationModel, ReliabilityModel, MomentModel,
         RetrievalModel, RetrievalRowModel, PairsModel, PairsRowModel, AgainstModel,
     )  # fmt: skip
     parts = [_PREFACE]

@@ -24,7 +24,7 @@ from unlabeled.transfer.pace import Teller
 from unlabeled.transfer.readings import Outcome, Reading, Trained
 from unlabeled.transfer.units import unit_of
 
-ROWS, GUESSES, EARLIER = "rows.jsonl", "guesses", "earlier"
+ROWS, GUESSES, EARLIER, SURE = "rows.jsonl", "guesses", "earlier", ".sure"
 
 
 class Store:
@@ -67,8 +67,18 @@ class Store:
     def _path(self, key: tuple[str, int, int]) -> Path:
         return self.folder / GUESSES / f"{key[0]}-{key[1]}-{key[2]}.npy"
 
-    def add(self, row: Row, guess: NDArray[Any]) -> None:
-        """Keep a row; the predictions are written first."""
+    def sure(self, key: tuple[str, int, int]) -> NDArray[np.floating] | None:
+        """Return how sure the predictions of a row are; None where that was not kept."""
+        path = self._path(key).with_suffix(SURE)
+        return np.load(path, allow_pickle=False) if path.is_file() else None
+
+    def add(self, row: Row, guess: NDArray[Any], sure: NDArray[np.floating] | None = None) -> None:
+        """Keep a row; the predictions, and how sure they are, are written first."""
+        path = self._path(row.key).with_suffix(SURE)
+        path.unlink(missing_ok=True)
+        if sure is not None:
+            with path.open("wb") as file:
+                np.save(file, sure.astype(np.float32), allow_pickle=False)
         small = np.float32 if guess.dtype.kind == "f" else np.int32
         np.save(self._path(row.key), guess.astype(small), allow_pickle=False)
         with (self.folder / ROWS).open("a", encoding="utf-8") as file:
@@ -228,7 +238,7 @@ class Study:
         found = self.readings[name](self._labelled(count, draw), count, draw)
         row = self._score(name, count, draw, found, time.monotonic() - before)
         row = replace(row, labelled=self._told(name, count, draw))
-        self.store.add(row, found.test)
+        self.store.add(row, found.test, found.sure)
         self.teller.row(self, row)
 
     def _score(self, name: str, count: int, draw: int, found: Outcome, seconds: float) -> Row:

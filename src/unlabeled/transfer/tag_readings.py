@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unlabeled.encoders.base import Encoder
 from unlabeled.transfer import layered
 from unlabeled.transfer.hidden import layers_of
-from unlabeled.transfer.readings import Outcome, Search, Trained
+from unlabeled.transfer.readings import Answer, Outcome, Search, Trained
 from unlabeled.transfer.tagging import TagMaterial
 from unlabeled.transfer.training import Recipe, train
 
@@ -181,6 +181,5 @@ class TrainedTags(Trained):
         logits = known.train.at_words(model, known.validation)
         return logits.argmax(1), layered.gain(logits, known.expected)
 
-    def _tested(self, model: nn.Module, rows: NDArray[np.int64]) -> NDArray[Any]:
-        found: NDArray[Any] = self.tagged.test.at_words(model).argmax(1)
-        return found
+    def _tested(self, model: nn.Module, rows: NDArray[np.int64]) -> Answer:
+        return self.tagged.test.at_words(model).argmax(1), None
