@@ -20,9 +20,11 @@ from unlabeled.transfer import layered, tag_finetune, tag_roster, targets
 from unlabeled.transfer.evaluate import evaluate
 from unlabeled.transfer.readings import Search
 from unlabeled.transfer.tag_baselines import Contexts, Lookup
+from unlabeled.transfer.tag_form import asked
 from unlabeled.transfer.tag_readings import packed_tokens
-from unlabeled.transfer.tagging import TagMaterial, asked
-from unlabeled.transfer.words import IGNORED, WordInputs
+from unlabeled.transfer.tag_rows import IGNORED
+from unlabeled.transfer.tagging import TagMaterial
+from unlabeled.transfer.words import WordInputs
 from unlabeled.types import PLAIN
 
 RNG = np.random.default_rng(0)
@@ -61,7 +63,7 @@ def test_words_lie_where_the_tokenizers_word_ids_say(text):
         assert inputs.rows[number, 0, : len(ids)].tolist() == ids
         where = encoded.word_ids(number)
         firsts = [where.index(word) for word in range(len(part.words[number]))]
-        assert inputs.place[inputs.words_of(np.array([number]))].tolist() == firsts
+        assert inputs.place[inputs.items_of(np.array([number]))].tolist() == firsts
     assert (np.bincount(inputs.row) == [len(w) for w in part.words]).all()
     assert any(len(ids) > len(words) + 2 for ids, words in zip(encoded["input_ids"], part.words,
                                                                strict=True))  # fmt: skip
@@ -98,8 +100,8 @@ class Ids(nn.Module):
 def test_what_a_model_says_at_words_is_in_their_order(text):
     inputs = WordInputs(planted(30), text, 24)
     chosen = np.array([17, 3, 29, 4])
-    said = inputs.at_words(Ids(), chosen, batch=3)
-    words = inputs.words_of(chosen)
+    said = inputs.at_items(Ids(), chosen, batch=3)
+    words = inputs.items_of(chosen)
     ids = inputs.rows[inputs.row[words], 0, inputs.place[words]]
     assert said[:, 0].tolist() == ids.tolist()
     assert said[:, 1].tolist() == inputs.place[words].tolist()

@@ -31,7 +31,10 @@ def predict(
     kind: Kind = None,
     column: Column = None,
 ) -> None:
-    """Label data with the classifier, as csv; with a policy, an action at each step of logs."""
+    """Label data with the classifier, as csv; with a policy, an action at each step of logs.
+
+    Where moments of recordings or logs were learned: a row a stretch, path,start,end,label,score.
+    """
     folder = checks.run(run, part="finetune")
     task = checks.info(folder / "finetune", "classes.json").get("task")
     if task == "tagging":
@@ -46,6 +49,8 @@ def predict(
         count = write.transcripts(folder, source, out)
     elif task == "action":
         count = write.actions(folder, source, out)
+    elif task in ("frames", "steps"):
+        count = write.stretches(folder, source, out)
     elif task == "lot":
         count = write.lots(folder, source, data, out)
     else:

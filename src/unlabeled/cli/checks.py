@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlabeled import config
 from unlabeled.errors import UsageError, nearest
-from unlabeled.kinds import KINDS, TEXT
+from unlabeled.kinds import KINDS, TEXT, rows
 from unlabeled.methods import catalogue, tasks
 
 if TYPE_CHECKING:
@@ -322,16 +322,18 @@ def writable(path: Path) -> None:
         raise UsageError(f"{path.parent} cannot be written. Name another file with --out.")
 
 
-def labels(given: str | None, folder: Path, label_column: str | None = None) -> str | None:
+def labels(
+    given: str | None, folder: Path, label_column: str | None = None, task: str | None = None
+) -> str | None:
     """Check that labels can be read and belong to the run's samples.
 
     Returns:
         What was given; ``column:NAME`` where it was the name of a column.
     """
-    from unlabeled.data import tags
+    from unlabeled.data import spans, tags
     from unlabeled.data.find import of_config
     from unlabeled.data.label_columns import columns_in
-    from unlabeled.data.labels import columns_of, read_labelled
+    from unlabeled.data.labels import read_labelled
     from unlabeled.runs import Run
 
     data = Run.open(folder).config.data
@@ -340,9 +342,16 @@ def labels(given: str | None, folder: Path, label_column: str | None = None) -> 
         return given
     samples = of_config(data)
     table = Path(data.path)
-    if given is not None and not Path(given).exists() and table.is_file():
-        known = columns_of(table) if table.suffix != ".txt" else []
+    timed = task in (None, "tagging") and spans.timed(data.kind)
+    if timed and given is not None and spans.form_of(Path(given), label_column) is not None:
+        if spans.own_folder(Path(given), data.path) is None:
+            spans.read(Path(given), samples, data.path, label_column)
+        return given
+    if given is not None and not Path(given).exists() and (table.is_file() or rows(data.kind)):
+        known = _columns(table, samples) if table.suffix != ".txt" else []
         given = f"column:{given}" if given in known else given
+    if task == "tagging":
+        return given
     several = columns_in(label_column, table if given is None else given)
     for name in several if len(several) > 1 else [label_column]:
         read_labelled(
@@ -350,6 +359,13 @@ def labels(given: str | None, folder: Path, label_column: str | None = None) -> 
             fewest=1 if len(several) > 1 else 2,
         )  # fmt: skip
     return given
+
+
+def _columns(table: Path, samples: Any) -> list[str]:
+    """Return the columns of the table that samples lie in, or of logs."""
+    from unlabeled.data.labels import columns_of
+
+    return list(samples.columns()) if hasattr(samples, "columns") else columns_of(table)
 
 
 def learnt(task: str | None) -> str | None:

@@ -46,9 +46,10 @@ def finetune(
         ),
     ] = None,
 ) -> None:
-    """Train a classifier, a tagger of words, a transcriber or a robot's policy from a few labels.
+    """Train a classifier, tagger, transcriber or a robot's policy from a few labels.
 
-    Labels may be classes, several a sample (`a|b`), grades or numbers.
+    Labels may be classes, several a sample (`a|b`), grades or numbers; tags of words, or classes
+    of stretches of recordings and logs (path,start,end,label).
     With --task action the labels are logs of demonstrations, with the columns of the run.
     """
     task = checks.learnt(task)
@@ -60,7 +61,7 @@ def finetune(
     if task == "action":
         _clone(run, folder, labels, quick, seed)
         return
-    labels = checks.labels(labels, folder, label_column)
+    labels = checks.labels(labels, folder, label_column, task)
     if task == "transcript":
         _learn_transcripts(run, folder, labels, label_column, quick, seed)
         return
@@ -80,7 +81,7 @@ def _fits(
 ) -> None:
     """Refuse options that say nothing about a task."""
     whole = reading is None and task not in ("tagging", "transcript", "action")
-    if frozen and (quick or not whole):
+    if frozen and (quick or not (whole or task == "tagging")):
         raise UsageError(
             "--frozen puts a linear head on the encoder and trains nothing; leave --quick, "
             "--reading and tasks of words, transcripts or actions out."
@@ -102,17 +103,23 @@ def _learn(
     """Learn tags of words, or one result a sample; return the task of the latter."""
     from unlabeled.export.reload import quiet
     from unlabeled.runs import Run
-    from unlabeled.transfer import tag_finetune, tagging
+    from unlabeled.transfer import frame_tagger, tag_finetune, tag_form
     from unlabeled.transfer.finetune import finetune as classify
 
     run = Run.open(folder)
-    if tagging.asked(labels, run.config.data.path, run.config.data.kind, task):
-        if frozen or class_weights is not None:
-            raise UsageError("--frozen and --class-weights are for whole samples, not for words.")
+    data, words = run.config.data, checks.kind_of(folder) == "text"
+    if tag_form.asked(labels, data.path, data.kind, task, how["label_column"]):
+        if class_weights is not None or (frozen and words):
+            option = "--frozen" if class_weights is None else "--class-weights"
+            raise UsageError(f"{option} is not for {tag_form.form_of(run).item}; leave it out.")
         with quiet():
-            words = tag_finetune.finetune(run, labels, **how)
-        said = f"accuracy {words.accuracy:.3f}, macro F1 {words.macro_f1:.3f}"
-        _learned(words, said, f"{words.validation} words", f"Tagger  {words.folder}")
+            if words:
+                tagged = tag_finetune.finetune(run, labels, **how)
+            else:
+                tagged = frame_tagger.finetune(run, labels, frozen=frozen, **how)
+        said = f"accuracy {tagged.accuracy:.3f}, macro F1 {tagged.macro_f1:.3f}"
+        counted = f"{tagged.validation:,} {tag_form.form_of(run).item}"
+        _learned(tagged, said, counted, f"Tagger  {tagged.folder}")
         return None
     with quiet():
         found = classify(run, labels, task=task, frozen=frozen, class_weights=class_weights, **how)

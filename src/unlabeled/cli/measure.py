@@ -17,8 +17,8 @@ Labels = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="csv with path,label[,split,group]; a label column; a folder of class folders; "
-        "found in the data if absent.",
+        help="csv with path,label[,split,group], or path,start,end,label of recordings and logs; a "
+        "label column; a folder of class folders; found in the data if absent.",
     ),
 ]
 
@@ -206,8 +206,8 @@ def evaluate(
         _judge_places(folder, masks, numbers or [1, 5, 20, 10**9], seed)
     else:
         minutes = None if time is None else duration.parse(time) / 60
-        labels = checks.labels(labels, folder, label_column)
-        test = None if test is None else checks.labels(test, folder, label_column)
+        labels = checks.labels(labels, folder, label_column, task)
+        test = None if test is None else checks.labels(test, folder, label_column, task)
         checks.weights(against or ())
         judge(
             folder, labels, against=against or (), task=task, arms=_arms(arms), windows=windows,

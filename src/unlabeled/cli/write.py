@@ -229,6 +229,36 @@ def transcripts(folder: Path, source: Source, out: Path) -> Count:
     return _finish(draft, out, count)
 
 
+def stretches(folder: Path, source: Source, out: Path) -> Count:
+    """Write a csv file with the columns path, start, end, label and score, a row a stretch.
+
+    Times are in seconds, or in steps of logs.
+
+    Raises:
+        DataError: nothing can be read.
+    """
+    from unlabeled.export.reload import quiet
+    from unlabeled.runs import Run
+    from unlabeled.transfer.frame_tagger import MomentReader
+
+    with quiet():
+        reader = MomentReader(Run.open(folder))
+    count = Count()
+    draft = out.with_name(f".{out.name}.part")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "start", "end", "label", "score"])
+        for name, found in reader(source):
+            if isinstance(found, DataError):
+                count.bad.append((name, str(found)))
+                continue
+            for one in found:
+                times = [f"{round(time, 4):g}" for time in (one.start, one.end)]
+                table.writerow([name, *times, one.label, f"{one.score:.4f}"])
+            count.good += 1
+    return _finish(draft, out, count)
+
+
 def actions(folder: Path, logs: Source, out: Path) -> Count:
     """Write a csv file with the columns path, step and those of actions, a row a step.
 

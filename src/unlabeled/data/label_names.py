@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
-from unlabeled.data.find import Source
+
+class Named(Protocol):
+    """Things that have names: samples, or what is made of them."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def name(self, index: int) -> str:
+        """Return the printable name of one."""
 
 
 class Names:
@@ -18,7 +27,7 @@ class Names:
         folder: the file or folder that they were found in, if known.
     """
 
-    def __init__(self, source: Source, folder: str | Path | None) -> None:
+    def __init__(self, source: Named, folder: str | Path | None) -> None:
         self.full: dict[str, list[int]] = {}
         episode = getattr(source, "episode", None)
         for i in range(len(source)):

@@ -94,11 +94,13 @@ class Logs:
 
     def name(self, index: int) -> str:
         """Return the episode's name, for a part of one with the step at which it begins."""
-        name = self.episode(index)
-        if self._sizes[self.groups[index]] == 1:
-            return name
+        _, name, begin = self.whole(index)
+        return name if self._sizes[self.groups[index]] == 1 else f"{name}@{begin:.0f}"
+
+    def whole(self, index: int) -> tuple[int, str, float]:
+        """Return number and name of a sample's episode, and the step at which it begins there."""
         begin = self._start[index] - self._first[index]  # type: ignore[attr-defined]
-        return f"{name}@{begin}"
+        return int(self.groups[index]), self.episode(index), float(begin)
 
     def payload(self, index: int, epoch: int = 0) -> Stretch:
         """Return a stretch, whose rows are not read yet.

@@ -46,6 +46,11 @@ class Pieces(Derived):
         name = self.files.name(int(self.file[index]))
         return name if self.start[index] < 0 else f"{name}@{self.start[index]:g}s"
 
+    def whole(self, index: int) -> tuple[int, str, float]:
+        """Return number and name of a sample's file, and the second at which it begins there."""
+        file = int(self.file[index])
+        return file, self.files.name(file), max(0.0, float(self.start[index]))
+
     def payload(self, index: int, epoch: int = 0) -> Any:
         """Return the bytes of a file, or which piece of a long one is meant.
 

@@ -67,6 +67,11 @@ class Tagged:
         return np.cumsum([0, *map(len, self.words)]).astype(np.int64)
 
     @property
+    def about(self) -> tuple[Any, ...]:
+        """Return what tells them from others, for a hash."""
+        return self.words, self.tags
+
+    @property
     def fingerprint(self) -> str:
         """Return a hash of words and tags."""
         digest = hashlib.sha256(repr((self.words, self.classes)).encode())
@@ -94,6 +99,13 @@ def inside(starts: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int
     """
     parts = [np.arange(starts[row], starts[row + 1]) for row in rows]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def place(labels: str | Path | None, data: str) -> Path | None:
+    """Return the file or folder of labels, which may be the data; None: they are a column."""
+    if labels is None:
+        return Path(data).expanduser()
+    return None if str(labels).startswith("column:") else Path(labels).expanduser()
 
 
 def form_of(path: Path) -> Form | None:
@@ -300,11 +312,11 @@ def _order(tags: set[str]) -> list[str]:
                                          tag))  # fmt: skip
 
 
-def same_classes(one: Tagged, other: Tagged) -> tuple[Tagged, Tagged]:
-    """Number the tags of two sets alike: those of the first, then what only the second has."""
+def same_classes(one: Any, other: Any) -> tuple[Any, Any]:
+    """Number the tags of two sets (`Tagged` or `marks.Marked`) alike, by all classes of both."""
     classes = _order({*one.classes, *other.classes})
 
-    def renumbered(part: Tagged) -> Tagged:
+    def renumbered(part: Any) -> Any:
         new = np.array([classes.index(tag) for tag in part.classes], dtype=np.int64)
         return replace(part, tags=new[part.tags], classes=classes)
 

@@ -11,7 +11,7 @@ from unlabeled.report.chart import Chart, Line, Point, Span, envelope
 from unlabeled.report.folder import Folder
 from unlabeled.report.wording import number, real
 from unlabeled.transfer import arms
-from unlabeled.transfer.units import unit_of
+from unlabeled.transfer.units import A_CLASS, unit_of
 
 _KNOWN = {
     "step", "progress", "loss", "lr", "grad_norm", "samples_per_second", "data_wait", "seconds",
@@ -40,6 +40,7 @@ class Saved:
         ours: our labels per class.
         theirs: the rival's.
         censored: ``at_least`` where the rival never got there, ``at_most`` where it began above.
+        unit: what both counts count.
     """
 
     against: str
@@ -50,6 +51,7 @@ class Saved:
     ours: float | None
     theirs: float | None
     censored: str
+    unit: str = A_CLASS.labels
 
     @property
     def sign(self) -> str:
@@ -67,7 +69,7 @@ class Saved:
         if self.ours is None or self.theirs is None:
             return ""
         bound = {"at_least": "more than ", "at_most": "fewer than "}.get(self.censored, "")
-        return f"{number(self.ours)} labels a class instead of {bound}{number(self.theirs)}"
+        return f"{number(self.ours)} {self.unit} instead of {bound}{number(self.theirs)}"
 
     @property
     def interval(self) -> str:
@@ -269,6 +271,7 @@ def savings(results: dict[str, Any]) -> list[Saved]:
                 ours=real(part.get("ours")),
                 theirs=real(part.get("theirs")),
                 censored=str(part.get("censored") or ""),
+                unit=unit_of(results.get("task")).labels,
             )
         )
     return sorted(found, key=lambda s: (s.against != _rival("scratch"), s.ratio or math.inf))

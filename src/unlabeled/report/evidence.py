@@ -12,13 +12,15 @@ from unlabeled.report.folder import Folder
 from unlabeled.report.sections import pairs
 from unlabeled.report.wording import duration, number, percent, plain, real, size
 from unlabeled.transfer import arms
+from unlabeled.transfer.units import unit_of
 
 
 def errors(folder: Folder) -> dict[str, Any]:
     """Return section 7: confusion, worst classes, surest mistakes, calibration."""
     results = folder.results or {}
     tree = results.get("confusion")
-    confusion = _confusion(tree) if isinstance(tree, dict) else None
+    unit = unit_of(results.get("task")).labels
+    confusion = _confusion(tree, unit) if isinstance(tree, dict) else None
     mistakes = results.get("mistakes")
     return {
         "confusion": confusion,
@@ -43,7 +45,7 @@ def _mistake(tree: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _confusion(tree: Mapping[str, Any]) -> dict[str, Any] | None:
+def _confusion(tree: Mapping[str, Any], unit: str) -> dict[str, Any] | None:
     classes, matrix = tree.get("classes"), tree.get("matrix")
     if not isinstance(classes, list) or not isinstance(matrix, list):
         return None
@@ -66,7 +68,7 @@ def _confusion(tree: Mapping[str, Any]) -> dict[str, Any] | None:
         "rows": rows,
         "large": len(classes) > 30,
         "reading": arms.name_of(str(tree.get("reading") or "")),
-        "labels": number(tree.get("labels_per_class")),
+        "labels": f"{number(tree.get('labels_per_class'))} {unit}",
     }
 
 

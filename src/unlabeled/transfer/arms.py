@@ -133,6 +133,15 @@ ARMS: dict[str, Arm] = {
         "words in context + LR", "plain",
         "tagged words: affixes, shapes and neighbours; rate and passes on validation",
     ),
+    "frames": Arm(
+        "log-mel in context + LR", "plain",
+        "frames of sound: 11 log-mel frames around; how far, and the L2 penalty, on validation",
+    ),
+    "windows": Arm(
+        "values in a window + LR", "plain",
+        "steps of logs: values, and mean, deviation and mean absolute step around; how far, and "
+        "the L2 penalty, on validation",
+    ),
     "boosted": Arm(
         "boosted trees on plain features", "plain",
         "100 rounds; fewest samples in a leaf of 1, 5, 20 on validation", default=False,

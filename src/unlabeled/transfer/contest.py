@@ -21,7 +21,7 @@ from unlabeled.data.labels import read_labelled
 from unlabeled.errors import UsageError
 from unlabeled.journal import read_json, write_json
 from unlabeled.runs import Run
-from unlabeled.transfer import tagging
+from unlabeled.transfer import tag_form
 from unlabeled.transfer.arms import FROZEN, name_of
 
 FILE = "compare.json"
@@ -109,7 +109,7 @@ def check_labels(contest: Contest) -> None:
         UsageError: there are none, or they do not belong to the data.
     """
     source = find(contest.data, contest.kind)
-    if tagging.asked(contest.labels, contest.data, source.kind, None):
+    if tag_form.asked(contest.labels, contest.data, source.kind, None):
         return
     asked: dict[str, Any] = {"table": contest.data, "label_column": contest.label_column}
     read_labelled(contest.labels, source, **asked)

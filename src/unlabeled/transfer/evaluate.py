@@ -29,6 +29,7 @@ from unlabeled.transfer import (
     seeds,
     splits,
     table,
+    tag_form,
     tag_roster,
     tagging,
     targets,
@@ -39,6 +40,7 @@ from unlabeled.transfer.metrics import headline
 from unlabeled.transfer.pace import Teller
 from unlabeled.transfer.readings import Frozen, Reading, Search
 from unlabeled.transfer.study import Store, Study
+from unlabeled.transfer.units import A_CLASS, unit_of
 
 if TYPE_CHECKING:
     from unlabeled.encoders.base import Encoder
@@ -86,8 +88,9 @@ def evaluate(
         test: labels to score on, of the same forms; None sets samples aside.
         label_column: name of the label column, where it cannot be guessed.
         quick: about two minutes: three counts, three draws, nothing tuned.
-        counts: labels per class, or labelled sentences where words are tagged; None is
-            1, 5, 10, 50, 100, 500, or up to 3,000 sentences, as far as the data go.
+        counts: labels per class, or labelled sentences, recordings or episodes where words, frames
+            or steps are tagged; None is 1, 5, 10, 50, 100, 500, or up to 3,000 sentences or 100
+            recordings or episodes, as far as the data go.
         draws: draws of each count.
         seed: of split and draws.
         arms: readings to make (`arms.ARMS`); None makes those that are made by default.
@@ -163,9 +166,10 @@ class _Asked:
     ) -> Laid:
         """Lay out the study of a run."""
         data = run.config.data
-        if tagging.asked(self.given[0], data.path, data.kind, self.task):
+        labels, _, column = self.given
+        if tag_form.asked(labels, data.path, data.kind, self.task, column):
             tag_roster.refuse_public([str(one.folder) for one in weights])
-            return self._of_words(run, arms)
+            return self._of_items(run, arms)
         return self._of_samples(run, arms, weights)
 
     def _of_samples(
@@ -182,17 +186,18 @@ class _Asked:
         chosen = roster.chosen(found, arms) | roster.of_public(weights, material)
         return material, chosen, frozen, _grid(material, self.counts, quick)
 
-    def _of_words(self, run: Run, arms: Sequence[str] | None) -> Laid:
-        quick = self.quick
-        most = max(self.counts or (tagging.QUICK_GRID if quick else tagging.GRID))
+    def _of_items(self, run: Run, arms: Sequence[str] | None) -> Laid:
+        quick, form = self.quick, tag_form.form_of(run)
+        most = max(self.counts or (form.quick_grid if quick else form.grid))
         material = tagging.prepare(
-            run, *self.given, most=most, draws=self.draws, seed=self.seed,
-            most_test=tagging.MOST_TEST_QUICK if quick else tagging.MOST_TEST,
+            form, *self.given, most=most, draws=self.draws, seed=self.seed,
+            most_test=form.most_test_quick if quick else form.most_test,
         )  # fmt: skip
         if quick:
             material.notes.append(QUICK_NOTE)
         found = tag_roster.readings(run, material, quick, self.seed)
-        return material, roster.chosen(found, arms), {}, tagging.grid(material, self.counts, quick)
+        grid = tagging.grid(material, form, self.counts, quick)
+        return material, roster.chosen(found, arms), {}, grid
 
 
 def _finished(
@@ -237,9 +242,9 @@ def _made(
 
 
 def _metric(material: Material) -> str:
-    """Return the headline metric; of tagged words it is accuracy, as is usual."""
-    if material.task == tagging.TASK:
-        return "accuracy"
+    """Return the headline metric; tagged words and frames say theirs themselves."""
+    if isinstance(material, tagging.TagMaterial):
+        return material.metric
     found = targets.METRICS.get(material.task)
     return found or headline(material.y_test, len(material.classes))
 
@@ -256,7 +261,7 @@ def _store(run: Run, material: Material, quick: bool, seed: int, reuse: Run | No
 
 def _search(run: Run, material: Material, quick: bool, ways: bool = False) -> Search:
     """Return what is tried where networks are trained."""
-    if material.task == tagging.TASK:
+    if material.task in tag_form.TASKS:
         return tag_roster.search_of(quick)
     return roster.search_of(run, quick, ways)
 
@@ -319,9 +324,10 @@ def _key(run: Run, material: Material, quick: bool, seed: int) -> str:
 
 
 def _show(console: Console, results: Mapping[str, Any]) -> None:
-    split = results["split"]
+    split, what = results["split"], unit_of(results["task"])
+    labelled = "labelled samples" if what is A_CLASS else what.labels
     console.print(
-        f"{split['train']:,} labelled samples, {len(results['classes'])} classes; "
+        f"{split['train']:,} {labelled}, {len(results['classes'])} classes; "
         f"validation {split['validation']:,}; test {split['test']:,} ({split['how']})",
         highlight=False,
     )

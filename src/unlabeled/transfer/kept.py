@@ -186,8 +186,8 @@ def load(run: Run, folder: Path | None = None) -> tuple[nn.Module, Meaning]:
         )
     if meaning.task not in TASKS:
         raise UsageError(
-            f"{folder} tags words, transcribes or acts; it has no class for a whole sample. "
-            f"`unlabeled predict {run.folder} DATA` uses it."
+            f"{folder} tags words or moments, transcribes or acts; it has no class for a whole "
+            f"sample. `unlabeled predict {run.folder} DATA` uses it."
         )
     if (folder / headed.HEAD).exists():
         return headed.load(folder).eval(), meaning

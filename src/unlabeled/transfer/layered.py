@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unlabeled.device import device
+from unlabeled.transfer.metrics import score
 from unlabeled.transfer.probe import DEFAULT_PENALTY
 
 PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01)
@@ -65,6 +66,8 @@ def fit(
     y_checked: NDArray[np.int64],
     penalties: tuple[float, ...] = PENALTIES,
     seen: NDArray[np.float32] | None = None,
+    sizes: NDArray[np.float32] | None = None,
+    metric: str = "accuracy",
 ) -> Layered:
     """Fit for each penalty, from the strongest, and keep what is best on the checked part.
 
@@ -77,8 +80,11 @@ def fit(
         penalties: descending; a search ends when two in a row were no better. Where nothing can
             be checked, several stand for `probe.DEFAULT_PENALTY`.
         seen: (M, L, D) features by which all are scaled; those that are learned from by default.
+        sizes: (D,) by how much each shall weigh more after scaling.
+        metric: by which the penalty is chosen, ``accuracy`` or ``macro_f1``.
     """
     mean, scale = scaling(features if seen is None else seen)  # (L, D)
+    scale = scale if sizes is None else scale * sizes
     x = torch.from_numpy((features - mean) * scale).to(device())
     target = torch.from_numpy(y).to(device())
     weights = [torch.zeros(n, device=device()) for n in (x.shape[1], x.shape[2] * num_classes,
@@ -92,7 +98,7 @@ def fit(
         found = Layered(
             shares / shares.sum(), mean, scale, weight.reshape(-1, num_classes), bias, penalty
         )
-        now = gain(found.scores(checked), y_checked) if len(y_checked) else 0.0
+        now = gain(found.scores(checked), y_checked, metric) if len(y_checked) else 0.0
         if best is None or now > gained:
             best, gained, since = found, now, 0
         else:
@@ -116,10 +122,10 @@ def tried(penalties: tuple[float, ...], num_checked: int) -> tuple[float, ...]:
     return penalties if num_checked or len(penalties) == 1 else (DEFAULT_PENALTY,)
 
 
-def gain(logits: NDArray[np.float32], y: NDArray[np.int64]) -> float:
-    """Return the accuracy, with the likelihood to break ties."""
+def gain(logits: NDArray[np.float32], y: NDArray[np.int64], metric: str = "accuracy") -> float:
+    """Return accuracy or macro F1, with the likelihood to break ties."""
     loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(y))
-    return float((logits.argmax(1) == y).mean() + 1e-4 * torch.exp(-loss))
+    return score(logits.argmax(1), y, logits.shape[1], metric) + 1e-4 * float(torch.exp(-loss))
 
 
 def _descend(x: Tensor, y: Tensor, weights: list[Tensor], penalty: float) -> None:

@@ -43,10 +43,13 @@ def headline(y: NDArray[np.int64], num_classes: int) -> str:
     return "macro_f1" if counts.max() > IMBALANCE * counts.min() else "accuracy"
 
 
+def score(guess: NDArray[np.int64], y: NDArray[np.int64], num_classes: int, metric: str) -> float:
+    """Return ``accuracy`` or ``macro_f1``, whichever is meant."""
+    return macro_f1(guess, y, num_classes) if metric == "macro_f1" else accuracy(guess, y)
+
+
 def single(guess: NDArray[np.int64], y: NDArray[np.int64], num_classes: int) -> float:
     """Return the score of one class a sample, by the metric that fits; 0 without samples."""
     if not len(y):
         return 0.0
-    if headline(y, num_classes) == "macro_f1":
-        return macro_f1(guess, y, num_classes)
-    return accuracy(guess, y)
+    return score(guess, y, num_classes, headline(y, num_classes))

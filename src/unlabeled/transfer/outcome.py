@@ -93,7 +93,7 @@ def _evidence(study: Study, store: Store, readings: Iterable[str]) -> Evidence:
 
 def _confusion(study: Study, reading: str | None) -> dict[str, Any] | None:
     keys = [key for key in study.store.rows if key[0] == reading and key[1] in study.counts]
-    if not keys or study.material.task not in ("single", "ordinal"):
+    if not keys or study.material.task not in ("single", "ordinal", "frames", "steps"):
         return None
     key = max(keys, key=lambda k: (k[1], -k[2]))
     num_classes, truth = len(study.material.classes), study.material.y_test

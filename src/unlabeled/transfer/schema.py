@@ -159,12 +159,16 @@ class ResultsModel(_Strict):
     metric: Literal["accuracy", "macro_f1", "label_f1", "r2", "quadratic_kappa"] = Field(
         description="what `score` is; below 0 counts as 0"
     )
-    task: Literal["single", "multi", "ordinal", "regression", "tagging"] = Field(
-        "single", description="the form of the labels"
+    task: Literal["single", "multi", "ordinal", "regression", "tagging", "frames", "steps"] = Field(
+        "single",
+        description="the form of the labels; tagging is of words, frames of recordings, steps of "
+        "logs",
     )
     classes: list[str] = Field(min_length=2, description="names of the classes")
     counts: list[int] = Field(
-        min_length=1, description="labels per class, or sentences in all (tagging), ascending"
+        min_length=1,
+        description="labels per class, or sentences, recordings or episodes in all (tagging, "
+        "frames, steps), ascending",
     )
     draws: int = Field(ge=1, description="draws that were asked for")
     seed: int = Field(ge=0, description="of split and draws")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ class Lookup:
         """Count tags in labelled sentences, then look up."""
         known = self.known
         counts: dict[str, Counter[int]] = defaultdict(Counter)
-        words = [word for row in rows for word in known.train.sentences[row]]
+        words = [word for row in rows for word in known.train.source.words[row]]
         for word, tag in zip(words, known.tags_of(rows).tolist(), strict=True):
             for key in _keys(word):
                 counts[key][tag] += 1
@@ -51,8 +52,8 @@ class Lookup:
                 dtype=np.int64,
             )
 
-        checked = [known.train.sentences[row] for row in known.validation]
-        return Outcome(guess(checked), guess(known.test.sentences), {})
+        checked = [known.train.source.words[row] for row in known.validation]
+        return Outcome(guess(checked), guess(known.test.source.words), {})
 
 
 def _keys(word: str) -> Iterator[str]:
@@ -88,8 +89,8 @@ class Contexts:
     def __init__(self, known: TagMaterial) -> None:
         self.known = known
         names: dict[str, int] = {"": 0}
-        self.train = _features(known.train, names)
-        self.test = _features(known.test, names)
+        self.train = _features(cast("WordInputs", known.train), names)
+        self.test = _features(cast("WordInputs", known.test), names)
         self.num_names = len(names)
 
     def __call__(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
@@ -97,7 +98,7 @@ class Contexts:
         known = self.known
         # A feature is a name at a place; those that no label has are left out.
         offsets = np.arange(self.train.shape[1]) * self.num_names
-        labelled = self.train[known.train.words_of(rows)] + offsets
+        labelled = self.train[known.train.items_of(rows)] + offsets
         kept = np.unique(labelled)
 
         def numbered(found: NDArray[np.int64]) -> Tensor:
@@ -105,7 +106,7 @@ class Contexts:
             return torch.from_numpy(np.where(kept[near] == found, near + 1, 0))
 
         x, y = numbered(labelled), torch.from_numpy(known.tags_of(rows))
-        checked = numbered(self.train[known.train.words_of(known.validation)] + offsets)
+        checked = numbered(self.train[known.train.items_of(known.validation)] + offsets)
         asked = numbered(self.test + offsets)
         best: tuple[float, Outcome] | None = None
         for rate in _RATES:

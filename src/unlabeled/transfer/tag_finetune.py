@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from unlabeled.data.tags import Tagged
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
-from unlabeled.transfer import tag_roster, tagging
+from unlabeled.transfer import tag_form, tag_roster, tagging
 from unlabeled.transfer.metrics import accuracy, macro_f1
 from unlabeled.transfer.roster import FIRST_LAYER
+from unlabeled.transfer.tag_features import NetFeatures
 from unlabeled.transfer.tag_readings import TagProbe, TrainedTags, start_from
 from unlabeled.transfer.trained_on import document_length
 from unlabeled.transfer.words import WordInputs
@@ -99,8 +100,8 @@ def finetune(
     Raises:
         UsageError: with the sentence to print.
     """
-    material = tagging.for_training(run, labels, label_column, seed)
-    probe = TagProbe(material, run.encoder)
+    material = tagging.for_training(tag_form.form_of(run), labels, label_column, seed)
+    probe = TagProbe(material, NetFeatures(material, run.encoder))
 
     def start(rows: NDArray[np.int64], draw: int) -> nn.Module:
         model = _on_top(run.encoder(), run.modality(), material.classes, seed)
@@ -169,7 +170,7 @@ def _save(run: Run, found: Tuned, material: tagging.TagMaterial) -> None:
     text: Any = run.modality()
     text.tokenizer.save_pretrained(str(found.folder))
     record = {
-        "task": tagging.TASK,
+        "task": tag_form.TASK,
         "classes": found.classes,
         "accuracy": found.accuracy,
         "macro_f1": found.macro_f1,
@@ -179,7 +180,7 @@ def _save(run: Run, found: Tuned, material: tagging.TagMaterial) -> None:
     }
     write_json(found.folder / FACTS, record)
     rows = np.arange(min(8, len(material.y)))
-    given, got = (material.train.at_words(m, rows) for m in (found.model, load(found.folder)))
+    given, got = (material.train.at_items(m, rows) for m in (found.model, load(found.folder)))
     difference = float(np.abs(given - got).max())
     if not difference <= _LIMIT * max(1.0, float(np.abs(given).max())):
         raise DataError(
@@ -208,7 +209,7 @@ class Tagger:
     def __init__(self, run: Run) -> None:
         folder = run.folder / "finetune"
         facts = read_json(folder / FACTS)
-        if facts.get("task") != tagging.TASK:
+        if facts.get("task") != tag_form.TASK:
             raise UsageError(
                 f"{run.folder} has no tagger yet. Make one with "
                 f"`unlabeled finetune {run.folder} --labels FILE --task tagging`."
@@ -225,7 +226,7 @@ class Tagger:
         if not len(none):
             yield from (([], []) for _ in sentences)
             return
-        logits = torch.from_numpy(inputs.at_words(self._model))
+        logits = torch.from_numpy(inputs.at_items(self._model))
         chances, best = logits.softmax(1).max(1)
         for start, stop in zip(inputs.starts, inputs.starts[1:], strict=False):
             said = best[start:stop].tolist()
@@ -234,4 +235,4 @@ class Tagger:
 
 def is_tagger(folder: Path) -> bool:
     """Say whether what lies in RUN/finetune tags words."""
-    return read_json(folder / FACTS).get("task") == tagging.TASK
+    return read_json(folder / FACTS).get("task") == tag_form.TASK

@@ -1,10 +1,10 @@
-"""Readings of tagged words: a linear probe of frozen tokens, and networks that are trained."""
+"""Readings of tagged items: probe and neighbours of frozen tokens, and trained networks."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unlabeled.encoders.base import Encoder
-from unlabeled.transfer import layered
-from unlabeled.transfer.hidden import layers_of
-from unlabeled.transfer.readings import Answer, Outcome, Search, Trained
+from unlabeled.transfer import knn, layered
+from unlabeled.transfer.metrics import score
+from unlabeled.transfer.readings import Answer, Outcome, Reading, Search, Trained
+from unlabeled.transfer.tag_features import Features
 from unlabeled.transfer.tagging import TagMaterial
 from unlabeled.transfer.training import Recipe, train
+
+NEIGHBOURS, MOST_NEAR = (1, 5, 20, 50), 5_000
+"""Numbers of neighbours that are tried, and labelled items among which they are looked for."""
 
 
 class Tagger(nn.Module):
@@ -46,6 +50,15 @@ class Tagger(nn.Module):
         return scores
 
 
+class FrameTagger(Tagger):
+    """The same on moments of time: windows of recordings or logs -> (B, T, K)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores of classes, (B, ...) -> (B, T, K)."""
+        scores: Tensor = self.head(self.encoder.tokens(x))
+        return scores
+
+
 def packed_tokens(encoder: Encoder, x: Tensor) -> Tensor:
     """Return contextual tokens, (B, 2, T) -> (B, T, D), without work on padding (zeros there).
 
@@ -69,73 +82,87 @@ def start_from(head: nn.Linear, probe: layered.Layered) -> None:
         head.bias.copy_(torch.from_numpy(bias))
 
 
-class _Tokens(nn.Module):
-    """Rows -> tokens of the last layer, or of all, (B, T, L, D)."""
-
-    def __init__(self, encoder: Encoder, layers: bool) -> None:
-        super().__init__()
-        self.encoder, self.layers = encoder, layers
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.layers:
-            return self.encoder.tokens(x)[:, :, None]
-        return torch.stack(layers_of(self.encoder, x), dim=2)
-
-
 class TagProbe:
-    """Read words by logistic regression on the frozen features of their first tokens.
+    """Read items by logistic regression on their features; the penalty by the validation part.
 
     Args:
-        known: the sentences.
-        encoder: makes the encoder.
-        layers: whether a learnt sum of all layers is read, instead of the last.
+        known: what is labelled.
+        features: of its items.
     """
 
-    def __init__(
-        self, known: TagMaterial, encoder: Callable[[], Encoder], layers: bool = False
-    ) -> None:
-        self.known, self._encoder, self.layers = known, encoder, layers
+    def __init__(self, known: TagMaterial, features: Features) -> None:
+        self.known, self.features = known, features
         self._last: tuple[bytes, layered.Layered] | None = None
 
-    @cached_property
-    def tokens(self) -> nn.Module:
-        """Return what gives features; made when first asked for."""
-        return _Tokens(self._encoder(), self.layers)
-
-    @cached_property
-    def checked(self) -> NDArray[np.float32]:
-        """Return features of the validation part, (V, L, D)."""
-        return self.known.train.at_words(self.tokens, self.known.validation)
-
-    @cached_property
-    def asked(self) -> NDArray[np.float32]:
-        """Return features of the test part, (M, L, D)."""
-        return self.known.test.at_words(self.tokens)
-
     def fitted(self, rows: NDArray[np.int64]) -> layered.Layered:
-        """Return the reading of some labelled sentences."""
+        """Return the reading of some labelled sentences, recordings or episodes."""
         if self._last is None or self._last[0] != rows.tobytes():
-            known = self.known
-            x = known.train.at_words(self.tokens, rows)
-            y = known.tags_of(rows)
-            found = layered.fit(x, y, len(known.classes), self.checked, known.expected)
+            known, features = self.known, self.features
+            x, y = features.train(rows), known.tags_of(rows)
+            found = layered.fit(
+                x, y, len(known.classes), features.checked, known.expected,
+                sizes=features.sizes, metric=known.metric,
+            )  # fmt: skip
             self._last = rows.tobytes(), found
         return self._last[1]
 
     def __call__(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
-        """Read labelled sentences."""
+        """Read what is labelled."""
         found = self.fitted(rows)
         choices: dict[str, Any] = {"l2": found.penalty}
-        if self.layers:
+        if len(found.mix) > 1:
             choices["layers"] = [round(float(share), 3) for share in found.mix]
-        return Outcome(found.predict(self.checked), found.predict(self.asked), choices)
+        guesses = found.predict(self.features.checked), found.predict(self.features.asked)
+        return Outcome(*guesses, choices)
+
+
+class TagNeighbours:
+    """Read items by their nearest labelled ones; how many, by the validation part.
+
+    Leaving one out inside the labels would ask the moment before, which is of the same recording.
+    """
+
+    def __init__(self, known: TagMaterial, features: Features) -> None:
+        self.known, self.features = known, features
+
+    def __call__(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
+        """Read what is labelled; of many items, as many as `MOST_NEAR` that are spread evenly."""
+        known, num_classes = self.known, len(self.known.classes)
+        x, y = self.features.train(rows)[:, 0], known.tags_of(rows)
+        some = np.linspace(0, len(y) - 1, min(len(y), MOST_NEAR)).round().astype(np.int64)
+        x, y = x[some], y[some]
+        checked, asked = self.features.checked[:, 0], self.features.asked[:, 0]
+        tried = [k for k in NEIGHBOURS if k <= len(y)]
+        said = {k: knn.predict(x, y, checked, num_classes, k) for k in tried}
+        best = max(tried, key=lambda k: score(said[k], known.expected, num_classes, known.metric))
+        return Outcome(said[best], knn.predict(x, y, asked, num_classes, best), {"k": best})
+
+
+class Best:
+    """Makes several readings and takes the one that is best on the validation part.
+
+    Args:
+        known: what is labelled.
+        readings: by the name that is noted.
+    """
+
+    def __init__(self, known: TagMaterial, readings: Mapping[str, Reading]) -> None:
+        self.known, self.readings = known, readings
+
+    def __call__(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
+        """Read what is labelled."""
+        known = self.known
+        found = {name: read(rows, count, draw) for name, read in self.readings.items()}
+        best = max(found, key=lambda name: score(found[name].validation, known.expected,
+                                                 len(known.classes), known.metric))  # fmt: skip
+        return replace(found[best], choices={**found[best].choices, "with": best})
 
 
 class TrainedTags(Trained):
-    """A network is trained on tagged sentences; rate and length are chosen on validation.
+    """A network is trained on tagged items; rate and length are chosen on validation.
 
     Args:
-        known: the sentences.
+        known: what is labelled.
         start: makes the tagger that training starts from, rows -> (B, T, K).
         search: what is tried.
         base: what distinguishes this arm.
@@ -178,8 +205,8 @@ class TrainedTags(Trained):
 
     def _validate(self, model: nn.Module, rows: NDArray[np.int64]) -> tuple[NDArray[Any], float]:
         known = self.tagged
-        logits = known.train.at_words(model, known.validation)
-        return logits.argmax(1), layered.gain(logits, known.expected)
+        logits = known.train.at_items(model, known.validation)
+        return logits.argmax(1), layered.gain(logits, known.expected, known.metric)
 
     def _tested(self, model: nn.Module, rows: NDArray[np.int64]) -> Answer:
-        return self.tagged.test.at_words(model).argmax(1), None
+        return self.tagged.test.at_items(model).argmax(1), None

@@ -1,4 +1,4 @@
-"""The readings of a run in tagging: the arms of the table, made for words."""
+"""The readings of a run in tagging: the arms of the table, made for words, frames and steps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,22 @@ from torch import nn
 
 from unlabeled.encoders.base import Encoder
 from unlabeled.errors import UsageError
+from unlabeled.transfer import frame_baselines
 from unlabeled.transfer.readings import Reading, Search
 from unlabeled.transfer.roster import FIRST_LAYER
 from unlabeled.transfer.tag_baselines import Contexts, Lookup
-from unlabeled.transfer.tag_readings import Tagger, TagProbe, TrainedTags, start_from
+from unlabeled.transfer.tag_features import Beside, NetFeatures
+from unlabeled.transfer.tag_form import TASK
+from unlabeled.transfer.tag_frames import FRAMES
+from unlabeled.transfer.tag_readings import (
+    Best,
+    FrameTagger,
+    Tagger,
+    TagNeighbours,
+    TagProbe,
+    TrainedTags,
+    start_from,
+)
 from unlabeled.transfer.tagging import TagMaterial
 from unlabeled.types import PLAIN
 
@@ -31,39 +43,74 @@ def search_of(quick: bool) -> Search:
 
 
 def readings(run: Run, material: TagMaterial, quick: bool, seed: int) -> dict[str, Reading]:
-    """Return all readings of tagged words; the cheap ones come first."""
-    fresh = partial(run.untrained, run.config.loop.seed)
-    ours = TagProbe(material, run.encoder)
+    """Return all readings of what is tagged; the cheap ones come first.
+
+    Args:
+        run: the run that is judged.
+        material: what is labelled.
+        quick: whether networks are trained without a search.
+        seed: of training.
+    """
+    fresh = cast("type[Encoder]", partial(run.untrained, run.config.loop.seed))
+    ours, theirs = NetFeatures(material, run.encoder), NetFeatures(material, fresh)
+    probe, search = TagProbe(material, ours), search_of(quick)
+    made = Tagger if material.task == TASK else FrameTagger
 
     def start_trained(rows: NDArray[np.int64], draw: int) -> nn.Module:
-        model = Tagger(run.encoder(), len(material.classes))
-        start_from(model.head, ours.fitted(rows))
+        model = made(run.encoder(), len(material.classes))
+        start_from(model.head, probe.fitted(rows))
         return model
 
     def start_fresh(rows: NDArray[np.int64], draw: int) -> nn.Module:
-        return Tagger(run.fresh(seed + draw), len(material.classes))
+        return made(run.fresh(seed + draw), len(material.classes))
 
-    search = search_of(quick)
-    return {
-        "lookup": Lookup(material),
-        "contexts": Contexts(material),
-        "probe": ours,
-        "layers": TagProbe(material, run.encoder, layers=True),
-        "untrained": TagProbe(material, cast("type[Encoder]", fresh)),
+    if material.task == TASK:
+        found: dict[str, Reading] = {"lookup": Lookup(material), "contexts": Contexts(material)}
+    else:
+        found = _of_moments(material, ours, theirs)
+    return found | {
+        "probe": probe,
+        "layers": TagProbe(material, NetFeatures(material, run.encoder, layers=True)),
+        "untrained": TagProbe(material, theirs),
         "finetune": TrainedTags(material, start_trained, search, {"lowest": FIRST_LAYER}, seed),
         "scratch": TrainedTags(material, start_fresh, search, {}, seed),
     }
 
 
+def _of_moments(
+    material: TagMaterial, ours: NetFeatures, theirs: NetFeatures
+) -> dict[str, Reading]:
+    """Return readings of frames and steps that words have none of."""
+    sound = material.task == FRAMES
+    plain = (frame_baselines.of_sound if sound else frame_baselines.of_logs)(material)
+
+    def best(other: NetFeatures | None) -> Best:
+        return Best(
+            material,
+            {
+                far: TagProbe(material, one if other is None else Beside(other, one))
+                for far, one in plain.items()
+            },
+        )
+
+    return {
+        "frames" if sound else "windows": best(None),
+        "knn": TagNeighbours(material, ours),
+        "untrained_knn": TagNeighbours(material, theirs),
+        "joined": best(ours),
+        "untrained_joined": best(theirs),
+    }
+
+
 def refuse_public(against: Sequence[str]) -> None:
-    """Say that public weights have no reading of words.
+    """Say that public weights have no reading of words or frames.
 
     Raises:
         UsageError: some were given.
     """
     if against:
         raise UsageError(
-            "--against compares features of whole samples; labels of words have no such reading. "
-            "Leave it out, or start a run from those weights: unlabeled pretrain DATA --init "
-            f"{against[0]}"
+            "--against compares features of whole samples; labels of words, frames or steps have "
+            "no such reading. Leave it out, or start a run from those weights: unlabeled pretrain "
+            f"DATA --init {against[0]}"
         )

@@ -21,7 +21,11 @@ class Unit:
 
 
 A_CLASS = Unit("labels per class", "labels a class", "a class")
-UNITS = {"tagging": Unit("labelled sentences", "labelled sentences", "sentences")}
+UNITS = {
+    "tagging": Unit("labelled sentences", "labelled sentences", "sentences"),
+    "frames": Unit("labelled recordings", "labelled recordings", "recordings"),
+    "steps": Unit("labelled episodes", "labelled episodes", "episodes"),
+}
 
 
 def unit_of(task: str | None) -> Unit:

@@ -15,21 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from unlabeled.data.tags import Tagged, inside
-from unlabeled.device import autocast, device, keep_memory
-from unlabeled.errors import DataError
+from unlabeled.data.tags import Tagged
 from unlabeled.modalities.decode import Damage, clean
-from unlabeled.transfer.features import best_precision
+from unlabeled.transfer.tag_rows import TagRows
 from unlabeled.types import View
 
-IGNORED = -100
-"""Stands where a token has no tag; torch's cross-entropy leaves it out."""
 
-
-class WordInputs:
-    """Tagged sentences as an encoder takes them; has what `training.train` asks of samples.
+class WordInputs(TagRows):
+    """Tagged sentences as an encoder takes them.
 
     Args:
         source: N sentences with their tags.
@@ -38,9 +33,6 @@ class WordInputs:
 
     Attributes:
         rows: (R, 2, T) int64, ids and document numbers (-1 at padding).
-        row: (W,) the row of each word.
-        place: (W,) the place of its first token in the row.
-        indices: (R,) numbers of the rows.
     """
 
     def __init__(self, source: Tagged, modality: Any, length: int) -> None:
@@ -58,66 +50,21 @@ class WordInputs:
         self.row, self.place = places[:, 0], places[:, 1]
         self.rows = _padded(rows, int(modality.pad_id or 0))
         self.indices = np.arange(len(rows))
-        self.starts = source.starts
-
-    def __len__(self) -> int:
-        """Return R."""
-        return len(self.rows)
+        self.starts, self.labels, self.width = source.starts, source.tags, self.rows.shape[2]
 
     @property
     def sentences(self) -> list[list[str]]:
         """Return the words, sentence by sentence."""
-        return self.source.words
-
-    def rows_of(self, sentences: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the rows that some sentences fill."""
-        found: NDArray[np.int64] = np.unique(self.row[self.words_of(sentences)])
-        return found
-
-    def words_of(self, sentences: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the places of all words of some sentences among all words."""
-        return inside(self.starts, sentences)
-
-    def tags(self) -> NDArray[np.int64]:
-        """Return the tags where the first tokens of words lie, (R, T), else `IGNORED`."""
-        found = np.full((len(self.rows), self.rows.shape[2]), IGNORED, dtype=np.int64)
-        found[self.row, self.place] = self.source.tags
+        found: list[list[str]] = self.source.words
         return found
 
     def view(self, rows: NDArray[np.int64], view: View, keys: NDArray[np.int64]) -> Tensor:
         """Return rows, (B, 2, <= T); text has no views."""
         return trim(self.rows[torch.as_tensor(rows)])
 
-    def at_words(
-        self, model: nn.Module, sentences: NDArray[np.int64] | None = None, batch: int = 64
-    ) -> NDArray[np.float32]:
-        """Return what `model` says at the words of some sentences, (W, ...), in their order.
-
-        Args:
-            model: rows (B, 2, T) -> (B, T, ...); features or scores of tokens.
-            sentences: which; all by default.
-            batch: rows at once.
-        """
-        keep_memory()
-        where = device()
-        model.to(where).eval()
-        chosen = np.arange(len(self.starts) - 1) if sentences is None else sentences
-        words = self.words_of(chosen)
-        rows, inverse = np.unique(self.row[words], return_inverse=True)
-        order = np.argsort((self.rows[torch.as_tensor(rows), 1] >= 0).sum(1).numpy())  # by length
-        found: NDArray[np.float32] | None = None
-        with torch.inference_mode(), autocast(best_precision(), where):
-            for start in range(0, len(rows), batch):
-                these = order[start : start + batch]
-                mine = np.flatnonzero(np.isin(inverse, these))
-                x = trim(self.rows[torch.as_tensor(rows[these])]).to(where)
-                local = np.argsort(these)[np.searchsorted(np.sort(these), inverse[mine])]
-                said = model(x)[torch.as_tensor(local), torch.as_tensor(self.place[words[mine]])]
-                if found is None:
-                    found = np.empty((len(words), *said.shape[1:]), dtype=np.float32)
-                found[mine] = said.float().cpu().numpy()
-        if found is None or not np.isfinite(found).all():
-            raise DataError("The encoder gives features that are not finite. Was its run healthy?")
+    def sizes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many tokens rows have."""
+        found: NDArray[np.int64] = (self.rows[torch.as_tensor(rows), 1] >= 0).sum(1).numpy()
         return found
 
 
