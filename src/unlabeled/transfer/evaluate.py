@@ -300,7 +300,7 @@ def _without_labels(
     }
     codes = code_quality.of_run(run, material) if run.config.data.kind == "audio" else {}
     found: dict[str, Any] = {"quality": {}, "clusters": {}, "codes": codes}
-    if material.task != tagging.TASK:
+    if material.task not in tag_form.TASKS:
         found["moments"] = over_time.measure(run, material, grid, seed)
     for name, part in frozen.items():
         x = part.features.test
