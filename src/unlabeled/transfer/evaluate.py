@@ -88,9 +88,8 @@ def evaluate(
         test: labels to score on, of the same forms; None sets samples aside.
         label_column: name of the label column, where it cannot be guessed.
         quick: about two minutes: three counts, three draws, nothing tuned.
-        counts: labels per class, or labelled sentences, recordings or episodes where words, frames
-            or steps are tagged; None is 1, 5, 10, 50, 100, 500, or up to 3,000 sentences or 100
-            recordings or episodes, as far as the data go.
+        counts: labels per class, or sentences, recordings or episodes in all where words, frames or
+            steps are tagged; None is 1 to 500, 3,000 sentences or 100 recordings or episodes.
         draws: draws of each count.
         seed: of split and draws.
         arms: readings to make (`arms.ARMS`); None makes those that are made by default.
@@ -298,10 +297,11 @@ def _without_labels(
         "probe": run.encoder,
         "untrained": lambda: run.untrained(run.config.loop.seed),
     }
-    codes = code_quality.of_run(run, material) if run.config.data.kind == "audio" else {}
-    found: dict[str, Any] = {"quality": {}, "clusters": {}, "codes": codes}
+    found: dict[str, Any] = {"quality": {}, "clusters": {}, "codes": {}}
     if material.task not in tag_form.TASKS:
         found["moments"] = over_time.measure(run, material, grid, seed)
+        if run.config.data.kind == "audio":
+            found["codes"] = code_quality.of_run(run, material)
     for name, part in frozen.items():
         x = part.features.test
         if name in makers:

@@ -75,6 +75,20 @@ def owners(part: Any, rows: TagRows) -> NDArray[np.str_]:
     return np.repeat(alone, np.diff(rows.starts))
 
 
+def doubts(
+    form: Form, parts: tuple[Any, Any], rows: tuple[TagRows, TagRows], count: int
+) -> list[str]:
+    """Return what a sceptic should know.
+
+    Args:
+        form: of the run that is judged.
+        parts: what labels are drawn from, and what is tested.
+        rows: what of them was read.
+        count: how many were kept for choices.
+    """
+    return [*strange(*parts), *few(form, parts[1]), *unread(*rows), chosen(form, count)]
+
+
 def few(form: Form, tested: Any) -> list[str]:
     """Say what intervals mean where the test part is of one group, or of few parts."""
     groups: list[str] = [] if tested.group is None else np.unique(tested.group).tolist()

@@ -103,17 +103,8 @@ def prepare(
     train = rest.take(np.concatenate([np.flatnonzero(~mask)[pool], checked]))
     rows, rows_test = form.rows(train), form.rows(tested)
     seen, told = form.seen(tested, seed)
-    notes = [
-        *form.said(found),
-        *left_out,
-        *tag_split.strange(labelled, tested),
-        *([told] if seen else []),
-    ]
-    notes += [
-        *tag_split.few(form, tested),
-        *tag_split.unread(rows, rows_test),
-        tag_split.chosen(form, len(checked)),
-    ]
+    notes = [*form.said(found), *left_out, *([told] if seen else [])]
+    notes += tag_split.doubts(form, (labelled, tested), (rows, rows_test), len(checked))
     record = {
         "how": how, "seen_in_pretraining": seen, "train": len(labelled),
         "validation": len(checked), "test": len(tested),
