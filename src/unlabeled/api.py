@@ -312,12 +312,20 @@ class Classifier:
         self.classes, self.length = list(meaning.classes), length
 
     @classmethod
-    def from_run(cls, folder: str | Path) -> Classifier:
-        """Load the classifier that `Encoder.finetune` left in a run folder."""
+    def from_run(cls, folder: str | Path, column: str = "") -> Classifier:
+        """Load the classifier that `Encoder.finetune` left in a run folder.
+
+        Args:
+            folder: of the run.
+            column: the column of labels that it learned, where `finetune` learned several.
+
+        Raises:
+            UsageError: there is none.
+        """
         from unlabeled.export.reload import quiet
         from unlabeled.transfer.finetune import load
 
-        run = _open(folder)
+        run = _open(folder).for_column(column)
         with quiet():
             model, meaning = load(run)
         return cls(model, run.modality(), meaning, getattr(run.config.modality, "length", 128))

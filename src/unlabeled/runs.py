@@ -38,8 +38,8 @@ class Run:
     Args:
         folder: the run folder.
         config: its resolved configuration.
-        column: the column of labels that it is studied by, where there are several.
-        memory: features that studies of other columns have computed, as `transfer` keeps them.
+        column: the column of labels that it is studied by or learns, where there are several.
+        memory: features that have been computed for other columns, as `transfer` keeps them.
     """
 
     folder: Path
@@ -86,11 +86,15 @@ class Run:
     @property
     def studies(self) -> Path:
         """Return the folder of what labels said: RUN/evaluate, or a folder of the column there."""
-        place = self.folder / "evaluate"
-        return place / "columns" / re.sub(r"[^\w.-]", "_", self.column) if self.column else place
+        return _of_column(self.folder / "evaluate", self.column)
+
+    @property
+    def classifier(self) -> Path:
+        """Return the folder of what `finetune` made: RUN/finetune, or that of the column there."""
+        return _of_column(self.folder / "finetune", self.column)
 
     def for_column(self, name: str) -> Run:
-        """Return the same run, studied by one column of several."""
+        """Return the same run, with one column of several as its labels."""
         return replace(self, column=name)
 
     def with_windows(self, count: int | None) -> Run:
@@ -279,6 +283,10 @@ def shared_names(method: Method) -> list[str]:
             shared.append(name)
         seen.setdefault(place, name)
     return shared
+
+
+def _of_column(place: Path, column: str) -> Path:
+    return place / "columns" / re.sub(r"[^\w.-]", "_", column) if column else place
 
 
 class Lock:

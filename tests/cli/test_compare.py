@@ -14,6 +14,15 @@ def test_wrong_calls_are_answered_with_a_sentence(image_folder, capsys):
     assert "takes one DATA" in capsys.readouterr().err
 
 
+def test_options_of_a_comparison_are_refused_beside_runs(tmp_path, capsys):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    runs = [str(tmp_path / name) for name in "ab"]
+    assert main(["compare", *runs, "--labels", "l.csv", "--out", "x"]) == 2
+    assert "no use for --out and --labels; leave them out" in capsys.readouterr().err
+
+
 def test_methods_are_not_ranked_without_labels(image_folder, capsys):
     words = ["compare", str(image_folder), "--methods", "simclr,mae", "--no-labels"]
     assert main(words) == 2

@@ -238,6 +238,7 @@ def _a_generator_is_judged_without_labels(place, tell):
     assert "16-grams of tokens" in shown
     tell("evaluate", "writer", "--stride", "40", code=2)
     tell("evaluate", "writer", "--text", "other.txt", "--labels", "labels.csv", code=2)
+    tell("evaluate", "writer", "--text", "other.txt", "--counts", "1", "--quick", code=2)
     tell("report", "writer")
     page = (place / "writer" / "report.html").read_text()
     for words in ("Text: held-out", "Text: other.txt", "Does it recite", "Minimal pairs"):

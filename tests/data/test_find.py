@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from unlabeled.data.find import find
+from unlabeled.data.labels import read_labels
 from unlabeled.errors import DataError, UsageError
 
 
@@ -170,6 +171,22 @@ def test_a_folder_of_tables_is_one_source(tmp_path):
     assert len(source) == 5
     assert [source.name(i) for i in (1, 2)] == ["a.parquet#1", "b.parquet#0"]
     assert source.payload(4) == rows()[4]["text"]
+
+
+def test_tables_of_one_name_in_several_folders_are_told_apart(tmp_path):
+    for place, text in (("first", "a"), ("second", "b")):
+        (tmp_path / place).mkdir()
+        lines = [{"path": f"{i}.png", "label": f"{text}{i}"} for i in range(2)]
+        write_table(tmp_path / place / "t.csv", lines)
+        if place == "first":
+            touch(tmp_path / place, "0.png", "1.png", content=b"first")
+    source = find(str(tmp_path), "text", "label")
+    assert names(source) == [f"{p}/t.csv#{i}" for p in ("first", "second") for i in range(2)]
+    labels = read_labels(None, source, table=tmp_path)
+    assert [labels.classes[y] for y in labels.y] == ["a0", "a1", "b0", "b1"]
+    touch(tmp_path / "second", "0.png", "1.png", content=b"second")
+    pictures = find(str(tmp_path), "image", "path")
+    assert [pictures.payload(i) for i in (1, 2)] == [b"first", b"second"]
 
 
 def test_row_groups_beyond_the_cache_are_read_again(tmp_path, monkeypatch):

@@ -78,12 +78,12 @@ def test_predictor_equals_lightlys_with_the_same_weights() -> None:
     ijepa = method("ijepa").eval()
     dim, side = ijepa.encoder.dim, ijepa.side
     theirs = IJEPAPredictorTIMM(side**2, 1, dim, 32, 1).eval()
-    theirs.predictor_embed.load_state_dict(ijepa.narrow.state_dict())
-    theirs.predictor_proj.load_state_dict(ijepa.widen.state_dict())
-    theirs.decoder.blocks.load_state_dict(ijepa.predictor.state_dict())
-    theirs.decoder.norm.load_state_dict(ijepa.norm.state_dict())
-    theirs.decoder.mask_token.data.copy_(ijepa.mask_token.data.expand(1, 1, -1))
-    theirs.decoder.pos_embed.data.copy_(ijepa.positions[None])
+    theirs.predictor_embed.load_state_dict(ijepa.predictor.narrow.state_dict())
+    theirs.predictor_proj.load_state_dict(ijepa.predictor.widen.state_dict())
+    theirs.decoder.blocks.load_state_dict(ijepa.predictor.blocks.state_dict())
+    theirs.decoder.norm.load_state_dict(ijepa.predictor.norm.state_dict())
+    theirs.decoder.mask_token.data.copy_(ijepa.predictor.mask_tokens.data[None])
+    theirs.decoder.pos_embed.data.copy_(ijepa.predictor.positions[None])
     images = batch(ijepa, 2)["global"][0]
     context = torch.zeros(2, 16, dtype=torch.bool)
     context[:, [0, 3, 5, 9]] = True

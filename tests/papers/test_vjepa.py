@@ -45,10 +45,10 @@ def _theirs(ours: VJEPA) -> VJEPA2Predictor:
         pred_num_hidden_layers=2, pred_num_mask_tokens=2, drop_path_rate=0.0,
     )  # fmt: skip
     theirs = VJEPA2Predictor(config).eval()
-    theirs.embeddings.predictor_embeddings.load_state_dict(ours.narrow.state_dict())
-    theirs.layernorm.load_state_dict(ours.norm.state_dict())
-    theirs.proj.load_state_dict(ours.widen.state_dict())
-    for layer, block in zip(theirs.layer, ours.predictor, strict=True):
+    theirs.embeddings.predictor_embeddings.load_state_dict(ours.predictor.narrow.state_dict())
+    theirs.layernorm.load_state_dict(ours.predictor.norm.state_dict())
+    theirs.proj.load_state_dict(ours.predictor.widen.state_dict())
+    for layer, block in zip(theirs.layer, ours.predictor.blocks, strict=True):
         state = block.state_dict()
         for kind in ("weight", "bias"):
             parts = state.pop(f"attn.qkv.{kind}").chunk(3)
@@ -73,17 +73,17 @@ def test_predictor_equals_transformers_with_the_same_weights(
     hidden[:, [1, 2, 5, 17, 18, 21]] = True
     tokens = torch.randn(2, SLOTS * SIDE**2, 48)
     asked, seen = hidden[:1].nonzero()[:, 1].expand(2, -1), (~hidden).nonzero()[:, 1].view(2, -1)
-    places = ours.positions.clone()
+    places = ours.predictor.positions.clone()
     for number in (0, 1):
         with torch.no_grad():
-            ours.positions.zero_()
+            ours.predictor.positions.zero_()
             found = ours.guess(tokens, hidden, number)
             latent = torch.zeros(2, len(tokens[0]), 48)
             latent[:, seen[0]] = ours.encoder.blocks(take(tokens, seen))
-            theirs.embeddings.mask_tokens.data[:] = ours.mask_tokens[number]
+            theirs.embeddings.mask_tokens.data[:] = ours.predictor.mask_tokens[number]
             want = theirs(latent, [seen], [asked]).last_hidden_state
             torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-5)
-            ours.positions.copy_(places)
+            ours.predictor.positions.copy_(places)
             assert not torch.allclose(ours.guess(tokens, hidden, number), want, atol=1e-3)
 
 

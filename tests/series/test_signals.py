@@ -283,8 +283,8 @@ def test_mistakes_get_a_sentence(words: str, run: Run, capsys: pytest.CaptureFix
 
 
 def test_options_of_a_label_curve_are_refused() -> None:
-    from unlabeled.cli import signals
+    from unlabeled.cli.given import refuse
 
-    signals.refuse("forecast", counts=None, arms=None)
+    refuse("--task forecast draws no labels", counts=None, arms=None)
     with pytest.raises(UsageError, match="no use for --counts and --arms; leave them out"):
-        signals.refuse("anomaly", counts="1,5", arms="knn")
+        refuse("--task anomaly draws no labels", counts="1,5", arms="knn")

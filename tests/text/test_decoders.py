@@ -14,7 +14,7 @@ import transformers
 from torch import Tensor
 
 from tests.text.sources import batch_of, method_of, prepared
-from unlabeled.encoders import language
+from unlabeled.encoders import hub_folder, language
 from unlabeled.errors import ConfigError
 from unlabeled.nn import pairs
 from unlabeled.nn.guesses import Guess
@@ -46,7 +46,7 @@ def test_packed_loss_is_the_librarys_on_documents_alone(
     batch = batch_of(rows)
     found = made(method, batch)
     method.encoder.save(tmp_path)
-    with language._quiet():
+    with hub_folder.quiet():
         full = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path).eval()
     nats = []
     for source, inputs, targets in zip(found.source, found.inputs, found.targets, strict=True):
@@ -174,7 +174,7 @@ def test_folder_opens_in_transformers_and_here(stack: str, corpus: Any, tmp_path
     x = batch_of(rows, 1)["plain"][0].clone()
     x[:, 1] = 0
     method.encoder.save(tmp_path)
-    with language._quiet():
+    with hub_folder.quiet():
         bare = transformers.AutoModel.from_pretrained(tmp_path).eval()
     features = bare.get_encoder()(input_ids=x[:, 0]).last_hidden_state.mean(1)
     torch.testing.assert_close(method.encoder(x), features, atol=1e-6, rtol=1e-5)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import transformers
 
 from tests.text.sources import batch_of, method_of
-from unlabeled.encoders import language
+from unlabeled.encoders import hub_folder
 from unlabeled.types import Batch
 
 NAME = "hf:electra-2x32h2"
@@ -190,7 +190,7 @@ def test_the_encoder_with_its_judge_opens_in_transformers(wordpiece: Any, tmp_pa
     method = method_of("electra", "hf:electra-1x256h4", text).eval()
     x = single(rows)["plain"][0]
     method.encoder.save(tmp_path)
-    with language._quiet():
+    with hub_folder.quiet():
         judge = transformers.ElectraForPreTraining.from_pretrained(tmp_path).eval()
         bare = transformers.AutoModel.from_pretrained(tmp_path).eval()
     tokens = method.encoder.tokens(x)

@@ -11,7 +11,7 @@ import transformers
 from torch import Tensor
 
 from unlabeled.config import EncoderConfig, TextConfig
-from unlabeled.encoders import families, language, sizes
+from unlabeled.encoders import families, hub_folder, language, sizes
 from unlabeled.encoders import load as load_encoder
 from unlabeled.errors import ConfigError, UsageError
 from unlabeled.nn import attention
@@ -146,7 +146,7 @@ def test_folder_opens_in_transformers(name: str, tmp_path: Path) -> None:
     assert attention.NAME not in json.dumps(config)
     causal = encoder.causal or encoder.family == "xlnet"  # where the library has its head
     headed = transformers.AutoModelForCausalLM if causal else transformers.AutoModelForMaskedLM
-    with language._quiet():
+    with hub_folder.quiet():
         bare = transformers.AutoModel.from_pretrained(tmp_path).eval()
         full = headed.from_pretrained(tmp_path).eval()
     torch.testing.assert_close(bare(input_ids=x[:, 0]).last_hidden_state, tokens)

@@ -89,7 +89,7 @@ class PlantedRun:
     column: str = ""
     memory: Any = None
 
-    studies, for_column = Run.studies, Run.for_column
+    studies, classifier, for_column = Run.studies, Run.classifier, Run.for_column
 
     def __post_init__(self) -> None:
         self.config = RunConfig(

@@ -70,5 +70,5 @@ def test_what_cannot_be_is_told_in_a_sentence(table):
     assert columns_in("kind,quality", file) == ["kind", "quality"]
     with pytest.raises(UsageError, match="No column could be studied"):
         evaluate_columns(run, file, ["same", "nothing"], counts=[2], draws=2, arms=ARMS)
-    with pytest.raises(UsageError, match="one column at a time: --label-column kind"):
+    with pytest.raises(UsageError, match="several columns, and a classifier learns one: kind"):
         material_of(run, file, "kind,quality", 0)

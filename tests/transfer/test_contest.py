@@ -46,6 +46,14 @@ def test_the_better_half_goes_on_by_validation_and_not_by_test(tmp_path, made):
     assert len(header) == len(rows[0])
 
 
+def test_a_run_is_spoken_for_by_its_better_reading_of_those_it_has():
+    rows = [("probe", 0.7), ("probe", 0.8), ("lookup", 0.9)]
+    tagged = {"rows": [{"reading": name, "validation": score} for name, score in rows]}
+    assert contest.best_of(tagged) == ("probe", pytest.approx(0.75))  # words have no k-NN
+    tagged["rows"].append({"reading": "knn", "validation": 0.76})
+    assert contest.best_of(tagged) == ("knn", 0.76)
+
+
 def test_an_interrupted_comparison_goes_on(tmp_path, made, monkeypatch):
     real, asked = contest._judge, Contest("x", ("a", "b", "c"), 60.0)
 

@@ -117,6 +117,8 @@ def test_maps_of_a_convolutional_network_are_its_last():
 
 def test_from_the_command_line(run, capsys, monkeypatch):
     monkeypatch.chdir(run)
+    assert main(["evaluate", "run", "--masks", "masks", "--test", "run", "--quick"]) == 2
+    assert "no use for --test and --quick; leave them out" in capsys.readouterr().err
     assert main(["evaluate", "run", "--masks", "masks", "--counts", "2,99"]) == 0
     shown = capsys.readouterr().out
     assert "pre-trained" in shown

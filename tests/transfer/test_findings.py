@@ -129,8 +129,15 @@ def test_labels_that_cannot_be_judged_are_told(digits, reader):
     few = examine(reader, source, Labels(np.arange(6), np.array([0, 1, 0, 1, 0, 1]), ["a", "b"]))
     assert few.wrong is None
     assert any("two classes of 5 labels" in note for note in few.notes)
-    numbers = Labels(np.arange(6), np.zeros(6, np.int64), ["x"], task="regression")
-    assert any("one class" in note for note in examine(reader, source, numbers).notes)
+    for words, said in (
+        (["a", "a|b", "b"], "several a sample"),
+        ([f"{n / 7:.3f}" for n in range(60)], "numbers"),
+    ):
+        y = np.arange(60) % len(words)
+        found = examine(reader, source, Labels(np.arange(60), y, words))
+        assert found.wrong is None
+        assert not found.of("conflict")
+        assert any(f"read as {said}" in note for note in found.notes)
 
 
 def test_a_probe_that_knows_nothing_names_no_label(digits, reader):

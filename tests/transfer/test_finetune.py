@@ -40,6 +40,11 @@ class SmallRun:
     config: RunConfig
     vocab: object = None
     made: list = field(default_factory=list)
+    memory: None = None
+
+    @property
+    def classifier(self):
+        return self.folder / "finetune"
 
     def source(self):
         return find(self.config.data.path, self.config.data.kind, self.config.data.column)
@@ -179,15 +184,15 @@ def test_other_forms_are_learned_kept_and_told(tmp_path, image_folder, form, fro
         assert said == pytest.approx(logits[:, 0].tolist())
         assert 80 < np.mean(said) < 140
     elif form == "multi":
-        assert meaning.header == ["path", "label", "p_big", "p_red", "p_round"]
+        assert meaning.header() == ["label", "p_big", "p_red", "p_round"]
+        assert meaning.header("what")[:2] == ["what", "what_p_big"]
         assert set().union(*said) <= {"red", "round", "big"}
     else:
         assert set(said) <= {"low", "medium", "high"}
         chances = meaning.chances(logits)
         assert chances.sum(1) == pytest.approx(1, abs=1e-5)
         assert (chances >= 0).all()
-    table = meaning.rows(["x"] * 20, logits)
-    assert {len(row) for row in table} == {len(meaning.header)}
+    assert {len(row) for row in meaning.cells(logits)} == {len(meaning.header())}
     if frozen:
         state = run.encoder().state_dict()
         kept = model.encoder.state_dict()

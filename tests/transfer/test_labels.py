@@ -165,7 +165,7 @@ def test_real_tables(shared_data):
         ("path,lab\na,0\n", r"no column named label.*Columns seen: path, lab.*--label-column"),
         ("label\n0\n", r"no column with the paths.*Columns seen: label"),
         ("path,label\na,0\nb,0\n", "one class only"),
-        ("path,label\na,0\na,1\n", "1 samples have two different labels"),
+        ("path,label\nb,\na,0\na,1\n", "1 samples have two different labels .first: a, '0' and"),
         ("path,label\na,\nb,-1\n", "no row has a label"),
         ("", "no column named label"),
     ],

@@ -123,6 +123,9 @@ def test_pickled_weights_are_refused(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(UsageError, match="never opened"):
         public.resolve(str(tmp_path))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UsageError, match=r"config\.json\. --encoder takes a folder"):
+        public.resolve(str(tmp_path), "--encoder")
 
 
 def test_the_hubs_cache_is_read_and_a_run_is_taken_for_its_encoder(tmp_path, tiny, monkeypatch):

@@ -209,3 +209,12 @@ def test_held_out_part_is_stratified_and_keeps_groups():
     alone = label_curve.hold_out(y, 0.25, 200, 0, nobody)
     assert (alone == label_curve.hold_out(y, 0.25, 200, 0)).all()
     assert label_curve.hold_out(y, 0.5, 30, 0).sum() == pytest.approx(30, abs=2)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_group_that_holds_the_whole_of_a_class_is_not_held_out(seed):
+    y = np.array([0, 1] * 30 + [2, 2, 2, 0])  # the last patient alone has the rare finding
+    group = np.array([f"patient {row // 4}" for row in range(60)] + ["rare"] * 4)
+    out = label_curve.hold_out(y, 0.4, 64, seed, group)
+    assert {0, 1, 2} <= set(y[~out])
+    assert 0.2 < out.mean() < 0.6

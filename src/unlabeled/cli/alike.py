@@ -8,6 +8,9 @@ from typing import Any
 from unlabeled.cli import checks, show
 from unlabeled.errors import UsageError
 
+USED = ("pairs", "test", "quick", "transductive")
+"""Options of `evaluate` that pairs of samples read."""
+
 
 def holds(folder: Path, table: Path) -> bool:
     """Say whether a table of pairs is of samples that are the same or not.
@@ -28,20 +31,6 @@ def holds(folder: Path, table: Path) -> bool:
         f"{table} has the columns {', '.join(columns_of(table)) or 'of nothing'}. Pairs of samples "
         f"need three: a,b,same. (Minimal pairs, good,bad, are of text; {folder} is of {kind}.)"
     )
-
-
-def refuse(**options: object) -> None:
-    """Refuse options that say nothing about pairs.
-
-    Raises:
-        UsageError: one was given.
-    """
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
-    if given:
-        raise UsageError(
-            f"--pairs compares the samples that its table names, so it has no use for "
-            f"{' and '.join(given)}; leave {'it' if len(given) == 1 else 'them'} out."
-        )
 
 
 def retrieval(folder: Path, labels: str | None, **options: Any) -> None:

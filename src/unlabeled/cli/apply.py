@@ -34,6 +34,7 @@ def predict(
     """Label data with the classifier, as csv; with a policy, an action at each step of logs.
 
     Where moments of recordings or logs were learned: a row a stretch, path,start,end,label,score.
+    Classifiers of several columns of labels write a column each.
     """
     folder = checks.run(run, part="finetune")
     task = checks.info(folder / "finetune", "classes.json").get("task")
@@ -55,8 +56,10 @@ def predict(
         count = write.lots(folder, source, data, out)
     else:
         from unlabeled.api import Classifier
+        from unlabeled.transfer.columns import learned
 
-        count = write.predictions(Classifier.from_run(folder), source, out)
+        readers = {name: Classifier.from_run(folder, name) for name in learned(folder)}
+        count = write.predictions(readers or {"": Classifier.from_run(folder)}, source, out)
     show.say(f"{count.good:,} predictions in {out}{count.words()}")
     show.next_commands(
         [

@@ -10,6 +10,7 @@ import typer
 
 from unlabeled import duration
 from unlabeled.cli import checks, show
+from unlabeled.cli.given import refuse
 from unlabeled.cli.measure import LabelColumn, Labels, Test, write_report
 from unlabeled.errors import UsageError
 
@@ -53,7 +54,11 @@ def compare(
         _without_labels(things, methods, labels or test)
         return
     if methods is None:
-        _runs([checks.run(thing, part=None) for thing in things])
+        what = "compare RUN RUN shows what evaluate found of each"
+        unused = {"labels": labels, "test": test, "label_column": label_column, "kind": kind}
+        folders = [checks.run(thing, part=None) for thing in things]
+        refuse(what, out=out, **unused)
+        _runs(folders)
         return
     if len(things) != 1:
         raise UsageError(f"compare takes one DATA with --methods, not {len(things)}.")

@@ -124,14 +124,17 @@ def _labels(
     labels: str | None, label_column: str | None, source: Source, path: str, column: str | None
 ) -> tuple[Source, dict[int, str]]:
     """Return the samples and what people call those that are labelled."""
+    from unlabeled.data.label_forms import form_of
     from unlabeled.data.labels import read_labelled
 
     source, found = read_labelled(
         labels, source, table=path, column=column, label_column=label_column
     )
-    if found.task != "single":
+    form = form_of(found)
+    if form in ("multi", "regression"):
         raise UsageError(
-            f"A map is coloured by one class a sample; these labels are for the task {found.task}. "
+            "A map is coloured by one class a sample; these labels are "
+            f"{'numbers' if form == 'regression' else 'several a sample'}. "
             "Leave --labels out, or name another column with --label-column."
         )
     pairs = zip(found.indices.tolist(), found.y.tolist(), strict=True)

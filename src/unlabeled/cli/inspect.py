@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unlabeled.cli import checks, findings, show, tokenizing
+from unlabeled.cli.given import refuse
 from unlabeled.cli.measure import LabelColumn, Labels
 from unlabeled.cli.train import Column, Kind, Method
 from unlabeled.errors import DataError, UsageError
@@ -47,14 +48,15 @@ def inspect(
         raise UsageError(f"inspect looks at one folder, file or data set; {len(paths)} were given.")
     path = paths[0]
     if encoder is not None:
-        if views is not None:
-            raise UsageError("--views shows what a method sees: leave --encoder out.")
+        _only_through(words, views=views, method=method, tokenizers=tokenizers)
         findings.through(
             findings.Asked(path, encoder, kind, column, labels, label_column, out, most, seed)
         )
         return
     found = checks.source(path, kind, column).kind
     if tokenizers is not None:
+        unused = {"method": method, "labels": labels, "label_column": label_column}
+        refuse("--tokenizers tries tokenizers", views=views, **unused)
         tokenizing.compare(path, found, column, tokenizers, words)
         return
     _fits(found, path, views, labels)
@@ -74,6 +76,14 @@ def inspect(
             ("unlabeled methods", "what can be learned without labels"),
         ]
     )
+
+
+def _only_through(words: list[str], **options: object) -> None:
+    """Refuse what says nothing where data are looked at through an encoder."""
+    what = "--encoder shows what an encoder sees"
+    refuse(what, **options)
+    if words:
+        raise UsageError(f"{what}, so it has no use for {' '.join(words)}; leave it out.")
 
 
 def _fits(kind: str, path: str, views: Path | None, labels: str | None) -> None:

@@ -10,6 +10,8 @@ from unlabeled.errors import UsageError
 from unlabeled.methods import catalogue
 
 HELD_OUT = "held-out"
+USED = ("text", "pairs", "retrieval", "context", "stride")
+"""Options of `evaluate` that text without labels reads."""
 
 
 @dataclass(frozen=True)

@@ -100,10 +100,15 @@ def _learn(
     frozen: bool,
     class_weights: str | None,
 ) -> str | None:
-    """Learn tags of words, or one result a sample; return the task of the latter."""
+    """Learn tags of words, or one result a sample; return the task of the latter.
+
+    Several columns of labels are a classifier each, or one that gives all of them (``multi``).
+    """
+    from unlabeled.data.label_columns import columns_in
     from unlabeled.export.reload import quiet
     from unlabeled.runs import Run
     from unlabeled.transfer import frame_tagger, tag_finetune, tag_form
+    from unlabeled.transfer.columns import finetune_columns
     from unlabeled.transfer.finetune import finetune as classify
 
     run = Run.open(folder)
@@ -121,11 +126,24 @@ def _learn(
         counted = f"{tagged.validation:,} {tag_form.form_of(run).item}"
         _learned(tagged, said, counted, f"Tagger  {tagged.folder}")
         return None
+    how |= {"task": task, "frozen": frozen, "class_weights": class_weights}
+    columns = columns_in(how["label_column"], labels or run.config.data.path)
     with quiet():
-        found = classify(run, labels, task=task, frozen=frozen, class_weights=class_weights, **how)
+        if len(columns) < 2 or task == "multi":
+            found = classify(run, labels, **how)
+            _classified(found)
+            return found.task
+        del how["label_column"]
+        for name, one in finetune_columns(run, labels, columns, **how):
+            show.say(f"\nColumn {name}")
+            show.say(str(one)) if isinstance(one, UsageError) else _classified(one)
+    return None
+
+
+def _classified(found: Any) -> None:
+    """Say what a classifier of whole samples has learned."""
     kept = "\n".join([*found.beside, f"Classifier  {found.folder}"])
     _learned(found, found.said, f"{found.validation} samples", kept)
-    return found.task
 
 
 _NAMED = {"multi": "labels", "ordinal": "grades"}

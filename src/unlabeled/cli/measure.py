@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from unlabeled import duration
-from unlabeled.cli import alike, checks, language, show, signals
+from unlabeled.cli import alike, checks, language, places, show, signals
+from unlabeled.cli.given import refuse
 from unlabeled.errors import UsageError
 
 Labels = Annotated[
@@ -188,38 +189,57 @@ def evaluate(
     judged without labels where none are found: bits per byte, perplexity, memorisation.
     """
     folder = checks.run(run)
-    curve = {"counts": counts, "against": against, "arms": arms, "reuse": reuse, "seeds": seeds}
-    rest = {"time": time, "masks": masks, "windows": windows, "text": text, "retrieval": retrieval}
+    given: dict[str, Any] = {
+        "labels": labels, "label_column": label_column, "task": task, "test": test,
+        "counts": counts, "against": against, "arms": arms, "reuse": reuse, "seeds": seeds,
+        "time": time, "windows": windows, "masks": masks, "text": text, "pairs": pairs,
+        "retrieval": retrieval, "context": context, "stride": stride, "horizons": horizons,
+        "normal": normal, "quick": quick or None, "transductive": transductive or None,
+    }  # fmt: skip
     asked = language.Asked(text, pairs, retrieval, context, stride, seed)
     numbers = None if counts is None else _counts(counts)
     if signals.wanted(task, horizons, normal):
-        signals.refuse(str(task), pairs=pairs, **curve, **rest)
+        _only(f"--task {task} draws no labels and trains no network", given, signals.USED)
         told = signals.Given(labels, test, label_column, horizons, normal)
         signals.judge(str(task), folder, told, transductive, quick, seed)
     elif pairs is not None and alike.holds(folder, pairs):
-        rest |= {"task": task, "labels": labels, "context": context, "stride": stride}
-        alike.refuse(label_column=label_column, **curve, **rest)
+        _only("--pairs compares the samples that its table names", given, alike.USED)
         alike.pairs(folder, pairs, test=test, transductive=transductive, quick=quick, seed=seed)
     elif language.wanted(folder, labels, label_column, masks, asked):
+        if asked.anything:
+            _only("evaluate judges text without labels here", given, language.USED)
         language.judge(run, folder, asked)
     elif masks is not None:
-        _judge_places(folder, masks, numbers or [1, 5, 20, 10**9], seed)
+        _only("--masks judges places of images", given, places.USED)
+        places.judge(folder, masks, numbers or [1, 5, 20, 10**9], seed)
     else:
-        minutes = None if time is None else duration.parse(time) / 60
-        labels = checks.labels(labels, folder, label_column, task)
-        test = None if test is None else checks.labels(test, folder, label_column, task)
-        checks.weights(against or ())
-        judge(
-            folder, labels, against=against or (), task=task, arms=_arms(arms), windows=windows,
-            quick=quick, transductive=transductive, counts=numbers, draws=draws, test=test,
-            label_column=label_column, minutes=minutes, seed=seed, reuse=reuse, seeds=seeds,
-        )  # fmt: skip
-        _after_labels(run, labels, label_column, task)
+        kept: dict[str, Any] = {"counts": numbers, "draws": draws, "seed": seed, "windows": windows}
+        kept |= {"quick": quick, "transductive": transductive, "reuse": reuse, "seeds": seeds}
+        _judge_labels(run, folder, given, against or (), kept)
+
+
+def _judge_labels(
+    run: str, folder: Path, given: Mapping[str, Any], against: Sequence[str], kept: dict[str, Any]
+) -> None:
+    """Check what labels, weights and times were given, and study the run with them."""
+    column, task, time = given["label_column"], given["task"], given["time"]
+    kept["test"], kept["minutes"] = None, None if time is None else duration.parse(time) / 60
+    labels = checks.labels(given["labels"], folder, column, task)
+    if given["test"] is not None:
+        kept["test"] = checks.labels(given["test"], folder, column, task)
+    checks.weights(against)
+    kept |= {"against": against, "task": task, "arms": _arms(given["arms"])}
+    judge(folder, labels, label_column=column, **kept)
+    _after_labels(run, labels, column, task)
+
+
+def _only(what: str, given: Mapping[str, object], used: Collection[str]) -> None:
+    """Refuse what was given and is not used."""
+    refuse(what, **{name: value for name, value in given.items() if name not in used})
 
 
 def _after_labels(run: str, labels: str | None, label_column: str | None, task: str | None) -> None:
-    first = label_column if task in ("multi", "multi-label") else (label_column or "").split(",")[0]
-    column = f" --label-column {shlex.quote(first)}" if first else ""
+    column = f" --label-column {shlex.quote(label_column)}" if label_column else ""
     how = column + (f" --task {task}" if task else "")
     show.next_commands(
         [
@@ -357,31 +377,5 @@ def runs(
             (f"unlabeled report {newest[0]}", "one page of everything"),
             second,
             third,
-        ]
-    )
-
-
-def _judge_places(folder: Path, masks: Path, counts: Sequence[int], seed: int) -> None:
-    """Score patch features by masks, and print them beside what needs no training."""
-    if not masks.is_dir():
-        raise UsageError(f"{masks} is no folder. Give the folder of the masks.")
-    from unlabeled.runs import Run
-    from unlabeled.transfer.dense import evaluate_masks
-
-    rows = evaluate_masks(Run.open(folder), masks, counts, seed)
-    show.say("Mean intersection over union, on half of the images (95 % interval over draws):")
-    cells = [
-        (
-            row.features, row.reading, str(row.images), f"{row.mean:.3f}",
-            "" if row.low is None or row.high is None else f"{row.low:.3f} to {row.high:.3f}",
-        )
-        for row in rows
-    ]  # fmt: skip
-    show.table(("features", "reading", "masks", "mIoU", "interval"), cells)
-    show.next_commands(
-        [
-            (f"unlabeled report {folder}", "where the encoder looks, patches as colours"),
-            (f"unlabeled embed {folder} DATA --dense", "features of places as parquet"),
-            (f"unlabeled evaluate {folder} --labels FILE", "features of whole images"),
         ]
     )

@@ -10,6 +10,10 @@ from unlabeled.cli import alike, checks, show
 from unlabeled.errors import UsageError
 
 TASKS = ("forecast", "anomaly", "retrieval")
+USED = (
+    "task", "labels", "label_column", "test", "horizons", "normal", "quick", "transductive",
+)  # fmt: skip
+"""Options of `evaluate` that these tasks read."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +40,6 @@ def wanted(task: str | None, horizons: str | None, normal: str | None) -> bool:
         if value is not None and task != its:
             raise UsageError(f"{name} belongs to --task {its}; give both, or leave it out.")
     return task in TASKS
-
-
-def refuse(task: str, **options: object) -> None:
-    """Refuse options that say nothing about such a task.
-
-    Raises:
-        UsageError: one was given.
-    """
-    given = [f"--{name}" for name, value in options.items() if value is not None]
-    if given:
-        raise UsageError(
-            f"--task {task} draws no labels and trains no network, so it has no use for "
-            f"{' and '.join(given)}; leave {'it' if len(given) == 1 else 'them'} out."
-        )
 
 
 def judge(

@@ -53,7 +53,7 @@ PrintConfig = Annotated[
 def demo(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="digits, digits8, fonts, topics or brown.")
-    ] = ("digits"),
+    ] = "digits",
     out: Annotated[str | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
     time: Annotated[str, typer.Option(metavar="TIME", help="Time for pre-training.")] = "90s",
 ) -> None:

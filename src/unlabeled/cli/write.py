@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from unlabeled.modalities.decode import decode
 if TYPE_CHECKING:
     from unlabeled.api import Classifier, Encoder
     from unlabeled.data.find import Source
+    from unlabeled.transfer.features import Inputs
     from unlabeled.transfer.tag_finetune import Tagger
 
 CHUNK, MAPS = 1024, 64
@@ -127,7 +128,6 @@ def maps(encoder: Encoder, source: Source, out: Path) -> Count:
     import pyarrow.parquet as pq
 
     from unlabeled.transfer.dense import patch_maps, require_maps
-    from unlabeled.transfer.features import Inputs
 
     require_maps(encoder.network)
     count = Count()
@@ -137,37 +137,43 @@ def maps(encoder: Encoder, source: Source, out: Path) -> Count:
     )  # fmt: skip
     draft = out.with_name(f".{out.name}.part")
     with pq.ParquetWriter(draft, schema) as writer:
-        for start in range(0, len(source), MAPS):
-            indices = range(start, min(start + MAPS, len(source)))
-            inputs = Inputs(source, indices, encoder.modality)
-            count.bad += inputs.bad
-            count.good += len(inputs)
-            if not len(inputs):
-                continue
+        for inputs in _inputs(encoder, source, count, MAPS):
             found = patch_maps(encoder.network, inputs.plain(slice(None))).numpy()
-            names = [source.name(int(index)) for index in inputs.indices]
+            names = _names(source, inputs)
             sides = [[found.shape[axis]] * len(found) for axis in (1, 2)]
             flat = list(found.reshape(len(found), -1))
             writer.write_table(pa.table([pa.array(names), *sides, flat], schema=schema))
     return _finish(draft, out, count)
 
 
-def predictions(classifier: Classifier, source: Source, out: Path) -> Count:
+def predictions(classifiers: Mapping[str, Classifier], source: Source, out: Path) -> Count:
     """Write a csv file with the columns path and label, and how likely that is.
 
     One class or grade has its probability as ``score``, several labels have one column each; a
     number has nothing beside it.
 
+    Args:
+        classifiers: of one run, by the column of labels that each learned, which its columns are
+            then called by; the only one has no name.
+        source: the samples.
+        out: the file.
+
     Raises:
         DataError: no sample can be read.
     """
-    count = Count()
+    from unlabeled.transfer.features import of_inputs
+
+    count, readers = Count(), list(classifiers.values())
+    header = [one.meaning.header(column) for column, one in classifiers.items()]
     draft = out.with_name(f".{out.name}.part")
     with draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(classifier.meaning.header)
-        for names, logits in _outputs(classifier.model, classifier, source, count):
-            table.writerows(classifier.meaning.rows(names, logits))
+        table.writerow(["path", *chain(*header)])
+        for inputs in _inputs(readers[0], source, count):
+            outputs = [of_inputs(one.model, inputs, precision="fp32") for one in readers]
+            parts = [one.meaning.cells(x) for one, x in zip(readers, outputs, strict=True)]
+            rows = zip(_names(source, inputs), *parts, strict=True)
+            table.writerows([name, *chain(*cells)] for name, *cells in rows)
     return _finish(draft, out, count)
 
 
@@ -196,7 +202,7 @@ def lots(folder: Path, source: Source, place: str, out: Path) -> Count:
     return _finish(draft, out, count)
 
 
-def _names(source: Source, inputs: Any) -> list[str]:
+def _names(source: Source, inputs: Inputs) -> list[str]:
     return [source.name(int(index)) for index in inputs.indices]
 
 
@@ -222,8 +228,7 @@ def transcripts(folder: Path, source: Source, out: Path) -> Count:
         table = csv.writer(file)
         table.writerow(["path", "text"])
         for texts, inputs in transcribe(Run.open(folder), source):
-            names = [source.name(int(index)) for index in inputs.indices]
-            table.writerows(zip(names, texts, strict=True))
+            table.writerows(zip(_names(source, inputs), texts, strict=True))
             count.bad += inputs.bad
             count.good += len(texts)
     return _finish(draft, out, count)
@@ -343,21 +348,25 @@ def _outputs(
     model: Any, reader: Encoder | Classifier, source: Source, count: Count
 ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
     """Yield names and outputs of the readable samples."""
-    from unlabeled.transfer.features import Inputs, of_inputs
+    from unlabeled.transfer.features import of_inputs
 
-    for start in range(0, len(source), CHUNK):
-        indices = range(start, min(start + CHUNK, len(source)))
+    for inputs in _inputs(reader, source, count):
+        yield _names(source, inputs), of_inputs(model, inputs, precision="fp32")
+
+
+def _inputs(
+    reader: Encoder | Classifier, source: Source, count: Count, size: int = CHUNK
+) -> Iterator[Inputs]:
+    """Yield the samples of a source, some at a time, and count those that can be read."""
+    from unlabeled.transfer.features import Inputs
+
+    for start in range(0, len(source), size):
+        indices = range(start, min(start + size, len(source)))
         inputs = Inputs(source, indices, reader.modality, reader.length)
         count.bad += inputs.bad
         count.good += len(inputs)
         if len(inputs):
-            names = [source.name(int(index)) for index in inputs.indices]
-            yield names, of_inputs(model, inputs, precision="fp32")
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+            yield inputs
 
 
 def _finish(draft: Path, out: Path, count: Count) -> Count:

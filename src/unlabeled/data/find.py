@@ -186,7 +186,7 @@ def _find_in_folder(
         if len(suffixes) > 1:
             endings = ", ".join(printable(os.fsencode(s)) for s in sorted(suffixes))
             raise UsageError(f"{_shown(path)} mixes tables ({endings}). Give one file.")
-        return read_tables(tables, kind, column, found.skipped)
+        return read_tables(tables, kind, column, found.skipped, where)
     chosen = kind or max(KINDS, key=lambda name: counts[name])
     if chosen == "series" and counts["series"] + counts["table"]:
         return logs.in_folder(where, found, window)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,20 @@ def in_order(words: Iterable[str]) -> list[str]:
 
 
 def once(
-    indices: NDArray[np.int64], y: NDArray[np.int64], classes: Sequence[str], where: str
+    indices: NDArray[np.int64],
+    y: NDArray[np.int64],
+    classes: Sequence[str],
+    where: str,
+    name: Callable[[int], str],
 ) -> NDArray[np.int64]:
     """Return rows in order of their sample, each sample once.
+
+    Args:
+        indices: (N,) of the samples.
+        y: (N,) their classes.
+        classes: names.
+        where: what was read, for the sentence.
+        name: of a sample, by its index.
 
     Raises:
         UsageError: a sample has two different labels.
@@ -54,8 +65,8 @@ def once(
         row = int(np.flatnonzero(clash)[0])
         a, b = classes[int(y[order[row]])], classes[int(y[order[row + 1]])]
         raise UsageError(
-            f"{where}: {int(clash.sum())} samples have two different labels (first: row "
-            f"{int(order[row + 1]) + 1}, '{a}' and '{b}'). Give each sample one label."
+            f"{where}: {int(clash.sum())} samples have two different labels (first: "
+            f"{name(int(indices[order[row]]))}, '{a}' and '{b}'). Give each sample one label."
         )
     kept: NDArray[np.int64] = order[np.concatenate([[True], ~same])]
     return kept

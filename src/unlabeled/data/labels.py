@@ -134,9 +134,8 @@ def _read(
         if column is None:
             return _from_folders(source, classes)
         words = log_labels.words(source, column)
-        return _build(
-            np.arange(len(words)), {"label": words}, classes, f"column '{column}'", column
-        )
+        every = np.arange(len(words))
+        return _build(source, every, {"label": words}, classes, f"column '{column}'", column)
     own = own_tables(source, table)
     if labels is None or (table is not None and _same(labels, table)):
         if own:
@@ -278,7 +277,8 @@ def _from_own(
             f"{path} has {len(values['label'])} rows but {len(source)} samples were found in it. "
             "Give the labels as a table with the columns path and label instead."
         )
-    return _build(np.arange(len(source)), values, classes, str(path), parts["label"])
+    every = np.arange(len(source))
+    return _build(source, every, values, classes, str(path), parts["label"])
 
 
 def _from_table(
@@ -307,7 +307,7 @@ def _from_table(
     values = {
         part: [column[row] for row in rows] for part, column in zip(parts, read[1:], strict=True)
     }
-    return _build(indices, values, classes, str(path), parts["label"])
+    return _build(source, indices, values, classes, str(path), parts["label"])
 
 
 def _match(
@@ -338,10 +338,12 @@ def _from_folders(source: Source, classes: Sequence[str] | None) -> Labels:
             "No labels were found: the samples have no label column and do not lie in class "
             "folders. Give --labels FILE, a table with the columns path and label."
         )
-    return _build(np.arange(len(source)), {"label": parents}, classes, "the folders")
+    every = np.arange(len(source))
+    return _build(source, every, {"label": parents}, classes, "the folders")
 
 
 def _build(
+    source: Source,
     indices: NDArray[np.int64],
     values: Mapping[str, Sequence[Any]],
     classes: Sequence[str] | None,
@@ -365,7 +367,7 @@ def _build(
     number = {word: i for i, word in enumerate(order)}
     rows = np.flatnonzero(known)
     y = np.array([number[words[int(row)]] for row in rows], dtype=np.int64)
-    keep = once(indices[rows], y, order, where)
+    keep = once(indices[rows], y, order, where, source.name)
     rows, y = rows[keep], y[keep]
     extra = {
         part: np.array([word_of(values[part][int(row)]) for row in rows], dtype=np.str_)

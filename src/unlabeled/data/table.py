@@ -48,8 +48,8 @@ class Table:
         kind: one of `kinds.KINDS`.
         column: which column holds them.
         parts: the files, in order.
-        labels: how each part is called.
-        folder: what paths in cells are relative to.
+        labels: how each part is called, each once.
+        folders: what paths in the cells of each part are relative to.
         fingerprint: hash of sizes and of the heads and tails of the files.
         skipped: what was left out and why, for `inspect`.
     """
@@ -58,7 +58,7 @@ class Table:
     column: str
     parts: Sequence[Part]
     labels: Sequence[str]
-    folder: bytes
+    folders: Sequence[bytes]
     fingerprint: str
     skipped: Mapping[str, int] = field(default_factory=dict)
 
@@ -87,7 +87,7 @@ class Table:
             DataError: with the reason.
         """
         part, row = self._locate(index)
-        return item(self.parts[part].cell(row), self.kind, self.folder)
+        return item(self.parts[part].cell(row), self.kind, self.folders[part])
 
     def values(self, column: str) -> list[Any]:
         """Return the cells of another column, a row each.
@@ -136,8 +136,16 @@ def read_tables(
     kind: str | None,
     column: str | None,
     skipped: Mapping[str, int] | None = None,
+    root: bytes | None = None,
 ) -> Table:
     """Open files with the same columns as one source; the first file decides on the column.
+
+    Args:
+        paths: the files.
+        kind: of the samples; None finds it.
+        column: that holds them; None finds it.
+        skipped: what was left out of the search for files, and why.
+        root: folder that the files are named relative to; None is that of the first.
 
     Raises:
         UsageError: a file is damaged, or no column fits.
@@ -161,8 +169,8 @@ def read_tables(
         kind,
         column,
         parts,
-        [printable(os.path.basename(path)) for path in paths],
-        os.path.dirname(paths[0]),
+        [printable(os.path.relpath(path, root or os.path.dirname(paths[0]))) for path in paths],
+        [os.path.dirname(path) for path in paths],
         digest.hexdigest(),
         Counter(skipped or {}),
     )
@@ -218,4 +226,4 @@ def read_hub(address: str, kind: str | None, column: str | None) -> Table:
     column, kind = choose(arrow_columns(schema, head), kind, column, address)
     fingerprint = hashlib.sha256(f"{address} {column} {len(data)} {schema}".encode()).hexdigest()
     label = f"{name}/{split}"
-    return Table(kind, column, [HubPart(data, column)], [label], b".", fingerprint)
+    return Table(kind, column, [HubPart(data, column)], [label], [b"."], fingerprint)

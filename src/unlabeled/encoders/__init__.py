@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from unlabeled.config import MODALITIES, EncoderConfig
-from unlabeled.encoders.base import Encoder
-from unlabeled.errors import UsageError
+from unlabeled.encoders.base import Encoder, config_of
 from unlabeled.kinds import KINDS, part
 
 __all__ = ["NOTE", "Encoder", "build", "load"]
@@ -44,12 +42,7 @@ def load(folder: Path) -> Encoder:
     Raises:
         UsageError: the folder does not hold an encoder.
     """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UsageError(f"{folder} does not hold an encoder: there is no config.json.")
-    encoder: Encoder = part(_kind(json.loads(path.read_text(encoding="utf-8"))), "encoders").load(
-        folder
-    )
+    encoder: Encoder = part(_kind(config_of(folder)), "encoders").load(folder)
     return encoder
 
 

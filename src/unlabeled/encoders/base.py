@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from unlabeled.config import EncoderConfig
+from unlabeled.errors import ConfigError, UsageError
+
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Return the content of an encoder's ``config.json``.
+
+    Raises:
+        UsageError: there is none, or it is none.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UsageError(f"{folder} does not hold an encoder: there is no config.json.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is not the configuration of an encoder.")
+    return found
+
+
+def reads_only(config: EncoderConfig, what: str, *options: str) -> None:
+    """Refuse options that a kind of network has no use for; ``pool=avg`` is what all do.
+
+    Args:
+        config: what was asked for.
+        what: the kind of network, for the sentence.
+        *options: those that it reads, beside its name and ``init``.
+
+    Raises:
+        ConfigError: another one differs from its default.
+    """
+    usual = {"pool": "avg"}
+    for name, field in EncoderConfig.model_fields.items():
+        given = getattr(config, name)
+        if name in ("name", "init", *options) or given in (field.default, usual.get(name)):
+            continue
+        raise ConfigError(f"encoder.{name}={given} is not for {what}. Leave it out.")
 
 
 class Encoder(nn.Module):

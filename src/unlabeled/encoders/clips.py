@@ -9,8 +9,6 @@ It is saved in transformers' format, and `AutoModel` opens it:
 
 from __future__ import annotations
 
-import copy
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,11 @@ from torch import Tensor, nn
 
 from unlabeled.config import EncoderConfig, VideoConfig
 from unlabeled.device import device
-from unlabeled.encoders import stills
-from unlabeled.encoders.base import Encoder
-from unlabeled.encoders.language import _quiet as quiet
-from unlabeled.encoders.sound import write_extractor
+from unlabeled.encoders import hub_folder, stills
+from unlabeled.encoders.base import Encoder, config_of, reads_only
+from unlabeled.encoders.beside import write_extractor
 from unlabeled.errors import ConfigError, UsageError, nearest
 from unlabeled.nn.positions import sinusoid
-from unlabeled.tensors import check_file
 
 SIZES = {"tiny": (2, 128, 2), "mini": (4, 192, 3), "small": (12, 384, 6), "base": (12, 768, 12)}
 """Layers, width and heads; small and base are the paper's."""
@@ -100,15 +96,9 @@ class ClipEncoder(Encoder):
 
     def save(self, folder: Path) -> None:
         """Write config.json, model.safetensors and the library's processor of clips."""
-        config, v = copy.deepcopy(self.model.config), self.video
-        config.architectures = [type(self.model).__name__]
-        config.unlabeled = {"kind": "video", "modality": v.model_dump()}
-        before, self.model.config = self.model.config, config
-        try:
-            with quiet():
-                self.model.save_pretrained(str(folder))
-        finally:
-            self.model.config = before
+        v = self.video
+        note = {"kind": "video", "modality": v.model_dump()}
+        hub_folder.write(folder, self.model, unlabeled=note)
         settings: dict[str, Any] = {
             "image_processor_type": "VideoMAEImageProcessor",
             "do_resize": True, "size": {"shortest_edge": v.size}, "resample": 3,
@@ -187,14 +177,10 @@ def build(config: EncoderConfig, video: VideoConfig, vocab_size: int | None = No
     """
     if config.name.startswith("timm:"):
         return stills.build(config, video)
+    reads_only(config, "networks of clips", "patch", "options")
     if config.init is not None:
         return _started(Path(config.init), video)
     layers, width, heads = parse(config.name)
-    for option in ("pool", "layer", "drop_path", "lora", "small_stem"):
-        if getattr(config, option) not in (None, 0, False) and (option, config.pool) != (
-            "pool", "avg",
-        ):  # fmt: skip
-            raise ConfigError(f"encoder.{option} is not for encoders of clips. Leave it out.")
     options = {"tubelet_size": TUBELET, "layer_norm_eps": 1e-6, **config.options}
     try:
         settings = transformers.VideoMAEConfig(
@@ -237,7 +223,7 @@ def _started(folder: Path, video: VideoConfig) -> ClipEncoder:
     Raises:
         ConfigError: they do not.
     """
-    made = _family(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    made = _family(folder, config_of(folder))
     there = made.model.config
     own = (there.image_size, there.num_channels, there.num_frames)
     if own != (video.size, video.channels, video.frames):
@@ -255,7 +241,7 @@ def load(folder: Path) -> Encoder:
     Raises:
         UsageError: it holds no encoder of clips.
     """
-    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    content = config_of(folder)
     return stills.load(folder) if "architecture" in content else _family(folder, content)
 
 
@@ -265,17 +251,9 @@ def _family(folder: Path, content: dict[str, Any]) -> ClipEncoder:
     Raises:
         UsageError: it holds none.
     """
-    files = list(folder.glob("*.safetensors"))
     if content.get("model_type") != "videomae":
         raise UsageError(f"{folder} does not hold an encoder of clips.")
-    if not files:
-        raise UsageError(f"{folder} holds no .safetensors; other formats can run code.")
-    for path in files:
-        check_file(path)
-    with quiet():
-        model: Any = transformers.VideoMAEModel.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
+    model = hub_folder.read(folder, transformers.VideoMAEModel)
     if model.layernorm is None:  # a classifier's, whose norm comes after pooling
         model.layernorm = nn.LayerNorm(model.config.hidden_size, eps=model.config.layer_norm_eps)
         model.config.use_mean_pooling = False

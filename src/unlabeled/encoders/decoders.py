@@ -8,6 +8,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from unlabeled.encoders.dropout import drop_nothing
 from unlabeled.nn.attention import NAME, Crossing, Layout
 from unlabeled.nn.guesses import Guess, Tied
 
@@ -17,8 +18,6 @@ TABLES = ("shared", "encoder", "decoder")
 
 def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, length: int) -> Any:
     """Return a bare model with `layers` layers on each side and fresh weights, without dropout."""
-    from unlabeled.encoders.families import drop_nothing
-
     if family == "t5":  # version 1.1: gated, two thirds of 4 x width, in whole 32s
         config: Any = transformers.T5Config(
             vocab_size=vocab_size, d_model=width, d_kv=width // heads, num_heads=heads,

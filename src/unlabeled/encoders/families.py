@@ -9,6 +9,7 @@ import transformers
 from torch import Tensor, nn
 
 from unlabeled.encoders import decoders, relative
+from unlabeled.encoders.dropout import drop_nothing
 from unlabeled.errors import ConfigError
 from unlabeled.nn.attention import Layout
 
@@ -51,19 +52,14 @@ _OF_BERT = frozenset({"bert", "roberta", "electra"})
 _NO_POOLER: dict[str, Any] = {"add_pooling_layer": False}
 POOLERLESS = {"bert": _NO_POOLER, "roberta": _NO_POOLER}
 """What keeps a family from adding a layer that no pretext task here trains."""
-_DROPOUTS = (
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "embd_pdrop", "resid_pdrop",
-    "attn_pdrop", "attention_dropout", "embedding_dropout", "mlp_dropout", "dropout_rate",
-    "dropout", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop",
-)  # fmt: skip
 
 
 def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, length: int) -> Any:
     """Return a bare model with fresh weights from torch's global generator.
 
-    Dropout is 0: small runs see each token a few times, and a loss stays a function of its batch.
-    Matrices that write into the residual stream of a causal model start at 0.02/sqrt(2 layers)
-    (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3).
+    Dropout is 0. Matrices that write into the residual stream of a causal model start at
+    0.02/sqrt(2 layers) (Radford et al. 2019, "Language Models are Unsupervised Multitask
+    Learners", section 2.3).
     """
     if family in _MADE_ELSEWHERE:
         return _MADE_ELSEWHERE[family](family, layers, width, heads, vocab_size, length)
@@ -101,34 +97,10 @@ def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, len
     return model
 
 
-def drop_nothing(config: Any) -> None:
-    """Set every dropout of a configuration to 0."""
-    for name in _DROPOUTS:
-        if hasattr(config, name):
-            setattr(config, name, 0.0)
-
-
 def _scale_residuals(model: nn.Module, layers: int) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             nn.init.normal_(parameter, std=0.02 / (2 * layers) ** 0.5)
-
-
-def without_dropout(model: nn.Module) -> None:
-    """Set every dropout of a loaded model to 0."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for name in _DROPOUTS:
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
-
-
-def set_dropout(model: nn.Module, chance: float) -> None:
-    """Set every dropout layer of a model; those between the layers of a loaded one too."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = chance
 
 
 def lookup(model: Any, ids: Tensor, positions: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlabeled.config import AudioConfig, EncoderConfig
-from unlabeled.encoders import language, sound, steps
+from unlabeled.encoders import language, steps
+from unlabeled.encoders.base import config_of, reads_only
+from unlabeled.encoders.beside import write_ast
 from unlabeled.encoders.steps import Steps
 from unlabeled.errors import ConfigError
 from unlabeled.modalities import logmel
@@ -49,7 +51,7 @@ class Frames(Steps):
         audio = self.audio
         if audio.scale == "kaldi":
             length = logmel.num_frames(round(audio.seconds * audio.rate), audio.rate)
-            sound.write_ast(folder, audio.mels, length, audio.mean, audio.std, audio.rate)
+            write_ast(folder, audio.mels, length, audio.mean, audio.std, audio.rate)
 
 
 def build(config: EncoderConfig, audio: AudioConfig) -> Frames:
@@ -57,12 +59,13 @@ def build(config: EncoderConfig, audio: AudioConfig) -> Frames:
 
     Raises:
         UsageError: there is no such encoder or folder.
-        ConfigError: the folder's encoder reads other frames.
+        ConfigError: the folder's encoder reads other frames, or an option is of other networks.
     """
+    reads_only(config, "networks of log-mel frames", "patch")
     stack = config.patch or STACK
     if config.init is not None:
-        made = sound.load(Path(config.init))
-        if not isinstance(made, Frames) or (made.stack, made.audio.mels) != (stack, audio.mels):
+        made = _opened(Path(config.init))
+        if made is None or (made.stack, made.audio.mels) != (stack, audio.mels):
             raise ConfigError(
                 f"The encoder in {config.init} does not read {stack} frames of {audio.mels} bands "
                 "a token. Set encoder.patch and modality.mels as in its config.json."
@@ -70,6 +73,12 @@ def build(config: EncoderConfig, audio: AudioConfig) -> Frames:
         return Frames(made.model, stack, audio)
     length = logmel.num_frames(round(audio.seconds * audio.rate), audio.rate, audio.scale)
     return Frames(steps.fresh(config.name, stack, audio.mels, length), stack, audio)
+
+
+def _opened(folder: Path) -> Frames | None:
+    """Open an encoder of frames; None where the folder holds another one."""
+    note = dict(config_of(folder).get("unlabeled") or {})
+    return load(folder, note) if note.get("kind") == "audio" and "stack" in note else None
 
 
 def load(folder: Path, note: dict[str, Any]) -> Frames:

@@ -9,10 +9,8 @@ of a method, `AutoModelForMaskedLM`, `AutoModelForCausalLM` or `AutoModelForSeq2
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,8 @@ import transformers
 from torch import Tensor
 
 from unlabeled.config import EncoderConfig, TextConfig
-from unlabeled.encoders import decoders, families, relative
-from unlabeled.encoders.base import Encoder
+from unlabeled.encoders import decoders, dropout, families, hub_folder, relative
+from unlabeled.encoders.base import Encoder, config_of, reads_only
 from unlabeled.encoders.families import CAUSAL, FAMILIES
 from unlabeled.encoders.sizes import parse
 from unlabeled.errors import ConfigError, UsageError
@@ -32,7 +30,6 @@ from unlabeled.nn import attention, packing
 from unlabeled.nn.attention import Layout
 from unlabeled.nn.precision import full
 from unlabeled.nn.token_head import Detector, TokenHead
-from unlabeled.tensors import check_file
 
 NOTE = "unlabeled"
 """Entry of config.json for what only this package needs."""
@@ -288,15 +285,7 @@ class Language(Encoder):
             with torch.device("meta"):
                 model = self._full_model("ElectraForPreTraining")
             model.discriminator_predictions = self._detector[0]
-        config = model.config
-        model.config = copy.deepcopy(config)
-        model.config._attn_implementation = None
-        model.config.architectures = [type(model).__name__]
-        try:
-            with _quiet():
-                model.save_pretrained(str(folder))
-        finally:
-            model.config = config
+        hub_folder.write(folder, model, _attn_implementation=None)
 
 
 def build(
@@ -306,8 +295,10 @@ def build(
 
     Raises:
         UsageError: there is no such encoder or folder.
-        ConfigError: the folder's vocabulary is smaller than the tokenizer's.
+        ConfigError: the folder's vocabulary is smaller than the tokenizer's, or an option is of
+            other networks.
     """
+    reads_only(config, "networks of text", "pool", "layer")
     vocab_size = vocab_size or modality_config.vocab_size
     if config.init is not None:
         encoder = _checked(load(Path(config.init), head=True), config.init, vocab_size)
@@ -340,27 +331,17 @@ def load(folder: Path, head: bool = False) -> Language:
         UsageError: the folder does not hold such a model.
     """
     folder = Path(folder)
-    try:
-        info = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        raise UsageError(f"{folder} does not hold a model: there is no config.json.") from None
+    info = config_of(folder)
     family = str(info.get("model_type"))
     if family not in FAMILIES:
         raise UsageError(
             f"{folder} holds a model of type '{family}'; text encoders are {', '.join(FAMILIES)}."
         )
-    if not list(folder.glob("*.safetensors")):
-        raise UsageError(f"{folder} holds no .safetensors; other formats can run code.")
-    for path in folder.glob("*.safetensors"):
-        check_file(path)
     headed = head and FAMILIES[family].headed in info.get("architectures", [])
     kind = FAMILIES[family].headed if headed else FAMILIES[family].bare
     options = {} if headed else families.POOLERLESS.get(family, {})
-    with _quiet():
-        model: Any = getattr(transformers, kind).from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32, **options
-        )
-    families.without_dropout(model)
+    model = hub_folder.read(folder, getattr(transformers, kind), **options)
+    dropout.without_dropout(model)
     bare = model.base_model if headed else model
     if headed and family in families.DECODING:
         bare = decoders.bare_of(model)
@@ -368,18 +349,3 @@ def load(folder: Path, head: bool = False) -> Language:
     if headed:
         encoder._head = [TokenHead(model)]
     return encoder
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library from drawing bars and listing heads that are left out on purpose."""
-    logging = transformers.logging
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()

@@ -10,8 +10,6 @@ folder opens with `AutoModel`; ``read_logs.py`` beside it shows what it is given
 
 from __future__ import annotations
 
-import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,13 @@ import transformers
 from torch import Tensor
 
 from unlabeled.config import EncoderConfig, SeriesConfig
-from unlabeled.encoders.base import Encoder
-from unlabeled.encoders.language import _quiet as quiet
+from unlabeled.encoders import hub_folder
+from unlabeled.encoders.base import Encoder, config_of
+from unlabeled.encoders.beside import write_page
 from unlabeled.encoders.patchtst_layers import through
 from unlabeled.encoders.sizes import parse
-from unlabeled.errors import ConfigError, UsageError
+from unlabeled.errors import ConfigError
 from unlabeled.nn.precision import full
-from unlabeled.tensors import check_file
 
 FAMILY = "patchtst"
 _FLAT = 0.01
@@ -103,18 +101,8 @@ class PatchTST(Encoder):
 
     def save(self, folder: Path) -> None:
         """Write config.json, model.safetensors, and a page of code that reads logs for it."""
-        from unlabeled.encoders.series import write_page
-
-        config = self.model.config
         note = {"kind": "series", "stack": self.patch, "modality": self.series.model_dump()}
-        self.model.config = copy.deepcopy(config)
-        self.model.config.unlabeled = note
-        self.model.config.architectures = [type(self.model).__name__]
-        try:
-            with quiet():
-                self.model.save_pretrained(str(folder))
-        finally:
-            self.model.config = config
+        hub_folder.write(folder, self.model, unlabeled=note)
         write_page(folder)
 
 
@@ -154,14 +142,6 @@ def load(folder: Path) -> PatchTST:
     Raises:
         UsageError: it holds no safetensors.
     """
-    note = json.loads((folder / "config.json").read_text(encoding="utf-8"))["unlabeled"]
-    files = list(folder.glob("*.safetensors"))
-    if not files:
-        raise UsageError(f"{folder} holds no .safetensors; other formats can run code.")
-    for path in files:
-        check_file(path)
-    with quiet():
-        model = transformers.PatchTSTModel.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
+    note = config_of(folder)["unlabeled"]
+    model = hub_folder.read(folder, transformers.PatchTSTModel)
     return PatchTST(model, SeriesConfig(**note["modality"]))

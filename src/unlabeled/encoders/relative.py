@@ -13,6 +13,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from unlabeled.encoders.dropout import drop_nothing
 from unlabeled.nn.attention import Layout
 
 RELATIVE = frozenset({"xlnet", "deberta-v2"})
@@ -22,8 +23,6 @@ _NO_SEGMENTS = ("seg_embed", "r_s_bias")
 
 def fresh(family: str, layers: int, width: int, heads: int, vocab_size: int, length: int) -> Any:
     """Return a bare model with fresh weights, without dropout."""
-    from unlabeled.encoders.families import drop_nothing
-
     if family == "xlnet":
         config: Any = transformers.XLNetConfig(
             vocab_size=vocab_size, d_model=width, n_layer=layers, n_head=heads, d_inner=4 * width,

@@ -10,8 +10,6 @@ and deviations channels are normalised; ``read_logs.py`` beside it does both wit
 
 from __future__ import annotations
 
-import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ from torch import Tensor
 
 from unlabeled.config import EncoderConfig, SeriesConfig
 from unlabeled.encoders import language, patchtst, steps
+from unlabeled.encoders.base import config_of, reads_only
+from unlabeled.encoders.beside import write_page
 from unlabeled.encoders.patchtst import FAMILY, PatchTST
 from unlabeled.encoders.steps import Steps
 from unlabeled.errors import ConfigError, UsageError
@@ -27,7 +27,6 @@ from unlabeled.nn.attention import Layout
 from unlabeled.nn.precision import full
 
 STACK = 4
-READER = "read_logs.py"
 
 
 class SeriesEncoder(Steps):
@@ -77,12 +76,6 @@ class SeriesEncoder(Steps):
         write_page(folder)
 
 
-def write_page(folder: Path) -> None:
-    """Write the page of code that reads logs beside an encoder."""
-    page = resources.files("unlabeled.encoders").joinpath(READER).read_text("utf-8")
-    (folder / READER).write_text(page, encoding="utf-8")
-
-
 def build(
     config: EncoderConfig, series: SeriesConfig, vocab_size: int | None = None
 ) -> SeriesEncoder | PatchTST:
@@ -90,8 +83,11 @@ def build(
 
     Raises:
         UsageError: there is no such encoder or folder.
-        ConfigError: the folder's encoder reads other channels.
+        ConfigError: the folder's encoder reads other channels, or an option is of other networks.
     """
+    alone = ("options",) if config.name.startswith(f"hf:{FAMILY}") else ()
+    if not config.name.startswith("timm:"):
+        reads_only(config, "networks of logs", "patch", *alone)
     channels = len(series.observations) + len(series.actions)
     stack = config.patch or STACK
     if config.init is not None:
@@ -125,7 +121,7 @@ def load(folder: Path) -> SeriesEncoder | PatchTST:
     Raises:
         UsageError: it holds no encoder of logs.
     """
-    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    content = config_of(folder)
     note = dict(content.get("unlabeled") or {})
     if note.get("kind") != "series":
         raise UsageError(f"{folder} does not hold an encoder of logs.")

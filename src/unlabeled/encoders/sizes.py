@@ -37,7 +37,7 @@ def parse(name: str, families: Collection[str] = tuple(FAMILIES)) -> tuple[str, 
         )
     layers, width = SIZES[size] if shape is None else (int(shape[1]), int(shape[2]))
     heads = int(shape[3]) if shape is not None and shape[3] else max(1, width // 64)
-    if layers < 1 or width % (2 * heads):
+    if min(layers, width, heads) < 1 or width % (2 * heads):
         raise UsageError(
             f"encoder.name='{name}': {layers} layers of width {width} cannot have {heads} heads; "
             "the width of a head must be even."

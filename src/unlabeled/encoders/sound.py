@@ -8,19 +8,17 @@ format; where transformers has a feature extractor that computes the same, it li
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 from unlabeled.config import AudioConfig, EncoderConfig, ImageConfig
 from unlabeled.encoders import vision
-from unlabeled.encoders.base import Encoder
+from unlabeled.encoders.base import Encoder, config_of
+from unlabeled.encoders.beside import rate_of, write_ast
 from unlabeled.encoders.vision import ImageEncoder
 from unlabeled.errors import ConfigError, UsageError
 
 WAVES = ("wav2vec2", "hubert")
 _NOTE = "unlabeled"
-_EXTRACTOR = "preprocessor_config.json"
 
 
 class Spectrogram(ImageEncoder):
@@ -81,20 +79,13 @@ def _of_sound(made: ImageEncoder, rate: int) -> Spectrogram:
     return found
 
 
-def rate_of(folder: Path) -> int:
-    """Return at what rate the feature extractor in a folder reads recordings."""
-    path = folder / _EXTRACTOR
-    read = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return int(read.get("sampling_rate", 16_000))
-
-
 def load(folder: Path) -> Encoder:
     """Open a folder that `save` wrote, or one of wav2vec 2.0's or HuBERT's family.
 
     Raises:
         UsageError: it holds no encoder of recordings.
     """
-    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    content = config_of(folder)
     if "architecture" in content:
         return _of_sound(vision.load(folder), rate_of(folder))
     if content.get("model_type") in WAVES:
@@ -106,31 +97,3 @@ def load(folder: Path) -> Encoder:
     from unlabeled.encoders import frames
 
     return frames.load(folder, dict(content[_NOTE]))
-
-
-def write_ast(folder: Path, mels: int, length: int, mean: float, std: float, rate: int) -> None:
-    """Write the settings of AST's feature extractor, which computes Kaldi's log-mel frames.
-
-    At other rates than 16 kHz it does so with torchaudio only; without, its frames have 400
-    samples at any rate (transformers 5.23).
-    """
-    settings: dict[str, Any] = {
-        "feature_extractor_type": "ASTFeatureExtractor",
-        "feature_size": 1,
-        "sampling_rate": rate,
-        "num_mel_bins": mels,
-        "max_length": length,
-        "do_normalize": True,
-        "mean": mean,
-        "std": std,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": False,
-    }
-    write_extractor(folder, settings)
-
-
-def write_extractor(folder: Path, settings: dict[str, Any]) -> None:
-    """Write ``preprocessor_config.json``."""
-    text = json.dumps(settings, indent=2) + "\n"
-    (folder / _EXTRACTOR).write_text(text, encoding="utf-8")

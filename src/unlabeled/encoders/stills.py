@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unlabeled.config import EncoderConfig, ImageConfig, VideoConfig
 from unlabeled.encoders import vision
-from unlabeled.encoders.base import Encoder
+from unlabeled.encoders.base import Encoder, config_of
 from unlabeled.encoders.vision import ImageEncoder
 from unlabeled.errors import UsageError
 
@@ -76,7 +76,7 @@ def load(folder: Path) -> Stills:
     Raises:
         UsageError: it does not say how clips are read.
     """
-    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    content = config_of(folder)
     note = dict(content.get("unlabeled") or {}).get("modality")
     if note is None:
         raise UsageError(

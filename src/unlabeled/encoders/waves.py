@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import Tensor
 
 from unlabeled.config import AudioConfig, EncoderConfig
-from unlabeled.encoders import sound
-from unlabeled.encoders.base import Encoder
-from unlabeled.encoders.language import _quiet as quiet
+from unlabeled.encoders import hub_folder
+from unlabeled.encoders.base import Encoder, config_of, reads_only
+from unlabeled.encoders.beside import rate_of, write_extractor
+from unlabeled.encoders.dropout import set_dropout
 from unlabeled.errors import UsageError, nearest
 from unlabeled.nn.precision import full
-from unlabeled.tensors import check_file
 
 FAMILIES = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert"}
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (6, 384), "base": (12, 768)}
@@ -90,11 +89,7 @@ class Waves(Encoder):
 
     def save(self, folder: Path) -> None:
         """Write config.json, model.safetensors and the library's feature extractor."""
-        model = self.model
-        model.config = copy.deepcopy(model.config)
-        model.config.architectures = [type(model).__name__]
-        with quiet():
-            model.save_pretrained(str(folder))
+        hub_folder.write(folder, self.model)
         settings = {
             "feature_extractor_type": "Wav2Vec2FeatureExtractor",
             "feature_size": 1,
@@ -104,7 +99,7 @@ class Waves(Encoder):
             "padding_value": 0.0,
             "return_attention_mask": True,
         }
-        sound.write_extractor(folder, settings)
+        write_extractor(folder, settings)
 
 
 def parse(name: str) -> tuple[str, int, int]:
@@ -136,7 +131,9 @@ def build(config: EncoderConfig, audio: AudioConfig) -> Waves:
 
     Raises:
         UsageError: there is no such encoder or folder.
+        ConfigError: an option is of other networks.
     """
+    reads_only(config, "networks of samples", "options")
     if config.init is not None:
         return Waves(load(Path(config.init)).model, audio.rate)
     family, layers, width = parse(config.name)
@@ -162,19 +159,15 @@ def load(folder: Path) -> Waves:
     """Open a folder in transformers' format, offline and without pickle.
 
     Raises:
-        UsageError: it holds no safetensors.
+        UsageError: it holds no encoder of samples.
     """
-    files = list(folder.glob("*.safetensors"))
-    if not files:
-        raise UsageError(f"{folder} holds no .safetensors; other formats can run code.")
-    for path in files:
-        check_file(path)
-    with quiet():
-        model: Any = transformers.AutoModel.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32
+    family = str(config_of(folder).get("model_type"))
+    if family not in FAMILIES:
+        raise UsageError(
+            f"{folder} holds a model of type '{family}'; encoders of samples are "
+            f"{', '.join(FAMILIES)}."
         )
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    model = hub_folder.read(folder, transformers.AutoModel)
+    set_dropout(model, 0.0)
     model.config.layerdrop = 0.0
-    return Waves(model, sound.rate_of(folder))
+    return Waves(model, rate_of(folder))

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unlabeled.encoders.base import Encoder
-from unlabeled.encoders.families import set_dropout
+from unlabeled.encoders.dropout import set_dropout
 from unlabeled.health import projected
 from unlabeled.method import Method, MethodConfig
 from unlabeled.modalities.base import Modality

@@ -46,6 +46,17 @@ def require_tiles(encoder: Any, modality: Any, view: View) -> None:
         )
 
 
+_SEE = {True: "see only what came before", False: "see both sides"}
+"""What is asked of attention, by whether it is causal."""
+
+
+def _unfit(method: str, wanted: str, encoder: Encoder, fitting: str, end: str = ".") -> ConfigError:
+    return ConfigError(
+        f"{method} needs {wanted}, and '{encoder.name}' is none. Choose encoder.name from "
+        f"{fitting}, ...{end}"
+    )
+
+
 def require_frames(method: str, encoder: Encoder, causal: bool) -> None:
     """Refuse an encoder that does not read log-mel frames, or sees too much or too little of them.
 
@@ -54,13 +65,9 @@ def require_frames(method: str, encoder: Encoder, causal: bool) -> None:
     """
     if hasattr(encoder, "stacked") and encoder.causal == causal:
         return
-    wanted = "see only what came before" if causal else "see both sides"
+    wanted = f"an encoder of steps (log-mel frames, or logs) whose tokens {_SEE[causal]}"
     fitting = "hf:llama-4x192h3, hf:gpt2-mini" if causal else "hf:modernbert-4x192h3, hf:bert-mini"
-    raise ConfigError(
-        f"{method} needs an encoder of steps (log-mel frames, or logs) whose tokens {wanted}, and "
-        f"'{encoder.name}' is none. Choose encoder.name from {fitting}, ...; for recordings with "
-        "modality.form=frames."
-    )
+    raise _unfit(method, wanted, encoder, fitting, "; for recordings with modality.form=frames.")
 
 
 def require_waves(method: str, encoder: Encoder) -> None:
@@ -70,10 +77,8 @@ def require_waves(method: str, encoder: Encoder) -> None:
         ConfigError: names what would work.
     """
     if not hasattr(encoder, "convolved"):
-        raise ConfigError(
-            f"{method} needs an encoder of samples, and '{encoder.name}' is none. Choose "
-            "encoder.name from hf:wav2vec2-tiny, hf:hubert-mini, ... with modality.form=wave."
-        )
+        fitting = "hf:wav2vec2-tiny, hf:hubert-mini"
+        raise _unfit(method, "an encoder of samples", encoder, fitting, " with modality.form=wave.")
 
 
 def require_channels(method: str, encoder: Encoder) -> None:
@@ -83,10 +88,8 @@ def require_channels(method: str, encoder: Encoder) -> None:
         ConfigError: names what would work.
     """
     if not hasattr(encoder, "attended"):
-        raise ConfigError(
-            f"{method} needs an encoder that reads channels apart, and '{encoder.name}' is none. "
-            "Choose encoder.name from hf:patchtst-2x64h4, hf:patchtst-3x128h8, ..."
-        )
+        wanted, fitting = "an encoder that reads channels apart", "hf:patchtst-2x64h4"
+        raise _unfit(method, wanted, encoder, f"{fitting}, hf:patchtst-3x128h8")
 
 
 def require_stills(method: str, encoder: Any, moments: int) -> None:
@@ -96,11 +99,8 @@ def require_stills(method: str, encoder: Any, moments: int) -> None:
         ConfigError: names what would work.
     """
     if not hasattr(encoder, "still"):
-        raise ConfigError(
-            f"{method} needs an encoder that looks at one frame at a time, and '{encoder.name}' "
-            "sees whole clips. Choose encoder.name from timm:resnet18, "
-            "timm:vit_tiny_patch16_224, ..."
-        )
+        wanted = "an encoder that looks at one frame at a time"
+        raise _unfit(method, wanted, encoder, "timm:resnet18, timm:vit_tiny_patch16_224")
     if encoder.video.frames < moments:
         raise ConfigError(
             f"{method} compares {moments} frames of a clip, and modality.frames="
@@ -109,7 +109,7 @@ def require_stills(method: str, encoder: Any, moments: int) -> None:
 
 
 def require_attention(method: str, encoder: Encoder, causal: bool) -> None:
-    """Refuse an encoder whose tokens see too much or too little.
+    """Refuse an encoder of no text, or whose tokens see too much or too little.
 
     Raises:
         ConfigError: names what would work.
@@ -117,12 +117,9 @@ def require_attention(method: str, encoder: Encoder, causal: bool) -> None:
     decodes = getattr(encoder, "decodes", False)
     if encoder.modality == "text" and encoder.causal == causal and not decodes:
         return
-    wanted = "see only what came before" if causal else "see both sides"
     fitting = "hf:gpt2-mini, hf:llama-mini" if causal else "hf:bert-mini, hf:modernbert-mini"
-    raise ConfigError(
-        f"{method} needs an encoder whose tokens {wanted}, and '{encoder.name}' is none. "
-        f"Choose encoder.name from {fitting}, ..., or method {'bert' if causal else 'gpt'}."
-    )
+    other = f", or method {'bert' if causal else 'gpt'}."
+    raise _unfit(method, f"an encoder whose tokens {_SEE[causal]}", encoder, fitting, other)
 
 
 def require_words(method: str, encoder: Encoder) -> None:
@@ -132,10 +129,8 @@ def require_words(method: str, encoder: Encoder) -> None:
         ConfigError: names what would work.
     """
     if encoder.modality != "text" or getattr(encoder, "decodes", False):
-        raise ConfigError(
-            f"{method} needs an encoder or a decoder of text by itself, and '{encoder.name}' is "
-            "neither. Choose encoder.name from hf:bert-mini, hf:gpt2-mini, ..."
-        )
+        wanted = "an encoder or a decoder of text by itself"
+        raise _unfit(method, wanted, encoder, "hf:bert-mini, hf:gpt2-mini")
 
 
 def require_decoder(method: str, encoder: Encoder) -> None:
@@ -145,10 +140,8 @@ def require_decoder(method: str, encoder: Encoder) -> None:
         ConfigError: names what would work.
     """
     if not getattr(encoder, "decodes", False):
-        raise ConfigError(
-            f"{method} needs an encoder with a decoder, and '{encoder.name}' has none. Choose "
-            "encoder.name from hf:t5-mini, hf:bart-mini, ..., or method bert."
-        )
+        fitting = "hf:t5-mini, hf:bart-mini"
+        raise _unfit(method, "an encoder with a decoder", encoder, fitting, ", or method bert.")
 
 
 def require_mask(method: str, modality: Any) -> None:

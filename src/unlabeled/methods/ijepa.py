@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from unlabeled.encoders.base import Encoder
@@ -30,10 +29,10 @@ from unlabeled.methods.fit import require_tokens
 from unlabeled.modalities.base import Modality
 from unlabeled.nn.ema import ema_update, frozen_copy
 from unlabeled.nn.jepa_masks import Blocks, draw_blocks, gather_context
-from unlabeled.nn.kernels import choose_kernels
 from unlabeled.nn.masks import take
 from unlabeled.nn.positions import sincos_2d
 from unlabeled.nn.precision import full
+from unlabeled.nn.predictor import Predictor
 from unlabeled.rng import moment
 from unlabeled.schedule import linear
 from unlabeled.types import Batch, Loss, View
@@ -76,21 +75,10 @@ class IJEPA(Method):
         if not self.encoder.pretrained:
             prefix = torch.zeros(encoder.num_prefix, encoder.dim)
             self.encoder.place(sincos_2d(self.side, encoder.dim), prefix)
-        width, norm = 32 * config.predictor_heads, partial(nn.LayerNorm, eps=1e-6)
-        self.narrow, self.widen = nn.Linear(encoder.dim, width), nn.Linear(width, encoder.dim)
-        self.mask_token = nn.Parameter(torch.zeros(width))
-        self.predictor = nn.ModuleList(
-            Block(width, config.predictor_heads, qkv_bias=True, norm_layer=norm)
-            for _ in range(config.predictor_depth)
+        places = partial(sincos_2d, self.side)
+        self.predictor = Predictor(
+            encoder.dim, places, config.predictor_heads, config.predictor_depth
         )
-        self.norm = norm(width)
-        for layer in (self.narrow, self.widen, *self.predictor.modules()):
-            if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
-        choose_kernels(self.predictor)
-        self.positions: Tensor
-        self.register_buffer("positions", sincos_2d(self.side, width), persistent=False)
         self.teacher: Any = frozen_copy(encoder)
 
     def views(self) -> dict[str, View]:
@@ -127,13 +115,10 @@ class IJEPA(Method):
         tokens = self.encoder.embed(images)
         seen = torch.cat([tokens[:, :first], take(tokens[:, first:], where)], 1)
         latent = self.encoder.blocks(seen, F.pad(real, (first, 0), value=True), where)[:, first:]
-        context = (self.narrow(latent) + self.positions[where]).repeat_interleave(count, 0)
-        asked = self.mask_token + self.positions[blocks.targets.flatten(0, 1)]  # (B T, M, width)
-        real = F.pad(real.repeat_interleave(count, 0), (0, asked.shape[1]), value=True)
-        x = torch.cat([context, asked.to(context.dtype)], 1)
-        for block in self.predictor:
-            x = block(x, attn_mask=real[:, None, None])
-        guessed: Tensor = self.widen(self.norm(x[:, -asked.shape[1] :]))
+        context = self.predictor.context(latent, where).repeat_interleave(count, 0)
+        guessed: Tensor = self.predictor(
+            context, real.repeat_interleave(count, 0), blocks.targets.flatten(0, 1)
+        )
         return guessed
 
     def after_step(self, progress: float) -> None:

@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 
 from unlabeled.encoders.base import Encoder
-from unlabeled.encoders.families import set_dropout
+from unlabeled.encoders.dropout import set_dropout
 from unlabeled.health import projected
 from unlabeled.method import Method, MethodConfig
 from unlabeled.modalities.base import Modality

@@ -31,6 +31,7 @@ from unlabeled.health import projected
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_stills
 from unlabeled.modalities.base import Modality
+from unlabeled.nn.distance import distances, size
 from unlabeled.nn.gather import gather_rows
 from unlabeled.nn.moments import at, rising
 from unlabeled.nn.precision import full
@@ -79,10 +80,9 @@ class TCN(Method):
         logits = self.logits(first, middle, last), self.logits(last, middle, first)
         own = torch.zeros(len(z), dtype=torch.int64, device=z.device)
         total = (F.cross_entropy(logits[0], own) + F.cross_entropy(logits[1], own)) / 2
-        size = self.config.small * z.norm(dim=-1).mean()
-        size = size + self.config.sparse * z.abs().sum(-1).mean()
         found = (logits[0].detach().argmax(1) == 0).float().mean()
-        return Loss(total + size, {"accuracy": found, **projected(z.flatten(0, 1))})
+        total = total + size(z, self.config.small, self.config.sparse)
+        return Loss(total, {"accuracy": found, **projected(z.flatten(0, 1))})
 
     def logits(self, anchor: Tensor, near: Tensor, far: Tensor) -> Tensor:
         """Return minus the distances of anchors to what may be near them, (B, 1 + B).
@@ -94,16 +94,11 @@ class TCN(Method):
         """
         others = gather_rows(far)  # (B of all ranks, D); its own clip's is far itself
         inside = torch.arange(len(anchor), device=anchor.device)
-        distances = torch.stack([apart(anchor, near), apart(anchor, far)], 1)
-        across = apart(anchor[:, None], others[None])  # (B, B of all ranks)
+        own = torch.stack([distances(anchor, near), distances(anchor, far)], 1)
+        across = distances(anchor[:, None], others[None])  # (B, B of all ranks)
         across = across.scatter(1, (inside + rank() * len(anchor))[:, None], math.inf)
-        return -torch.cat([distances, across], 1)
+        return -torch.cat([own, across], 1)
 
     def chance(self, batch_size: int) -> float:
         """Return ln(B + 1), the loss of features that are all alike."""
         return math.log(batch_size + 1)
-
-
-def apart(one: Tensor, two: Tensor) -> Tensor:
-    """Return Euclidean distances along the last axis; the gradient at 0 is 0."""
-    return (one - two).square().sum(-1).clamp_min(1e-12).sqrt()

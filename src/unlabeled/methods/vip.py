@@ -28,6 +28,7 @@ from unlabeled.health import projected
 from unlabeled.method import Method, MethodConfig
 from unlabeled.methods.fit import require_stills
 from unlabeled.modalities.base import Modality
+from unlabeled.nn.distance import distances, size
 from unlabeled.nn.gather import gather_rows
 from unlabeled.nn.moments import at, between, rising
 from unlabeled.nn.precision import full
@@ -75,11 +76,10 @@ class VIP(Method):
         now = between(batch.keys, first, goal)
         places = torch.stack([first, now, now + 1, goal], 1)
         z = full(self.encoder.embed(at(clips, places)))  # (B, 4, D)
-        value = -(z[:, :3] - z[:, 3:]).square().sum(-1).clamp_min(1e-12).sqrt()  # (B, 3)
-        total = self.objective(value)
-        size = c.small * z.norm(dim=-1).mean() + c.sparse * z.abs().sum(-1).mean()
+        value = -distances(z[:, :3], z[:, 3:])  # (B, 3)
+        total = self.objective(value) + size(z, c.small, c.sparse)
         rises = (value[:, 2] > value[:, 1]).float().mean()
-        return Loss(total + size, {"nearer": rises.detach(), **projected(z.flatten(0, 1))})
+        return Loss(total, {"nearer": rises.detach(), **projected(z.flatten(0, 1))})
 
     def objective(self, value: Tensor) -> Tensor:
         """Return (1 - g) E[-V(first)] + log E[exp(V(now) + 1 - g V(next))].

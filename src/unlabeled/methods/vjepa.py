@@ -22,7 +22,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from unlabeled.encoders.base import Encoder
@@ -31,10 +30,10 @@ from unlabeled.methods.fit import require_tokens
 from unlabeled.modalities.base import Modality
 from unlabeled.nn.ema import ema_update, frozen_copy
 from unlabeled.nn.jepa_masks import draw_tubes, gather_context
-from unlabeled.nn.kernels import choose_kernels
 from unlabeled.nn.masks import take
 from unlabeled.nn.positions import sincos_3d
 from unlabeled.nn.precision import full
+from unlabeled.nn.predictor import Predictor
 from unlabeled.rng import moment
 from unlabeled.schedule import linear
 from unlabeled.types import Batch, Loss, View
@@ -73,22 +72,10 @@ class VJEPA(Method):
         super().__init__()
         require_tokens("vjepa", encoder)
         self.config, self.encoder = config, encoder
-        width, norm = 32 * config.predictor_heads, partial(nn.LayerNorm, eps=1e-6)
-        self.narrow, self.widen = nn.Linear(encoder.dim, width), nn.Linear(width, encoder.dim)
-        self.mask_tokens = nn.Parameter(torch.zeros(2, width))
-        self.predictor = nn.ModuleList(
-            Block(width, config.predictor_heads, qkv_bias=True, norm_layer=norm)
-            for _ in range(config.predictor_depth)
+        places = partial(sincos_3d, self.encoder.slots, self.encoder.side)
+        self.predictor = Predictor(
+            encoder.dim, places, config.predictor_heads, config.predictor_depth, num_masks=2
         )
-        self.norm = norm(width)
-        for layer in (self.narrow, self.widen, *self.predictor.modules()):
-            if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
-        choose_kernels(self.predictor)
-        self.positions: Tensor
-        table = sincos_3d(self.encoder.slots, self.encoder.side, width)
-        self.register_buffer("positions", table, persistent=False)  # (N, width)
         self.teacher: Any = frozen_copy(encoder)
 
     def views(self) -> dict[str, View]:
@@ -132,13 +119,8 @@ class VJEPA(Method):
         where, seen = gather_context(~hidden)  # (B, L) each
         asked, real = gather_context(hidden)  # (B, M) each
         latent = self.encoder.blocks(take(tokens, where), seen, where)
-        context = self.narrow(latent) + self.positions[where]
-        queries = self.mask_tokens[number] + self.positions[asked]  # (B, M, width)
-        x = torch.cat([context, queries.to(context.dtype)], 1)
-        mask = torch.cat([seen, real], 1)[:, None, None]  # (B, 1, 1, L + M)
-        for block in self.predictor:
-            x = block(x, attn_mask=mask)
-        guessed: Tensor = self.widen(self.norm(x[:, -asked.shape[1] :]))
+        context = self.predictor.context(latent, where)
+        guessed: Tensor = self.predictor(context, seen, asked, real, number)
         return guessed
 
     def after_step(self, progress: float) -> None:

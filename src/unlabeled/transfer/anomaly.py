@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from unlabeled.errors import UsageError
 from unlabeled.transfer.detection import auroc, average_precision
 from unlabeled.transfer.probe import Scaler
+from unlabeled.transfer.rivals import compared, spanned
 
 NEIGHBOURS = 5
 NORMAL = (
@@ -56,6 +57,8 @@ def mahalanobis(x: NDArray[np.float32], asked: NDArray[np.float32]) -> NDArray[n
 
 
 SCORES = {"k-NN": neighbours, "Mahalanobis": mahalanobis}
+JUDGED = ("features", "k-NN")
+"""Of ours, what is compared with the others; it is set beforehand."""
 
 
 def usual(classes: list[str], counts: NDArray[np.int64], given: str | None) -> int:
@@ -97,9 +100,7 @@ def rows(
     for (features, way), score in scores.items():
         row: dict[str, Any] = {"features": features, "score": way}
         for name, figure in (("auroc", auroc), ("precision", average_precision)):
-            found = figure(score, odd, weights)
-            low, high = np.nanquantile(found[1:], (0.025, 0.975))
-            row |= {name: float(found[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+            row |= spanned(name, figure(score, odd, weights))
         table.append(row)
     return table
 
@@ -113,12 +114,9 @@ def difference(
 
     Ours is set beforehand; the rival is the best on the test samples, which favours it.
     """
-    ours = auroc(scores["features", "k-NN"], odd, weights)
-    rivals = {key: auroc(s, odd, weights) for key, s in scores.items() if key[0] != "features"}
-    best = max(rivals, key=lambda key: float(rivals[key][0]))
-    gain = ours - rivals[best]
-    low, high = np.nanquantile(gain[1:], (0.025, 0.975))
-    return {"rival": list(best), "gain": float(gain[0]), "low": float(low), "high": float(high)}
+    others = {key: auroc(s, odd, weights) for key, s in scores.items() if key[0] != JUDGED[0]}
+    rival, gain = compared(auroc(scores[JUDGED], odd, weights), others)
+    return {"rival": list(rival), **gain}
 
 
 def by_class(

@@ -17,9 +17,8 @@ from unlabeled.data.labels import read_labelled
 from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import write_json
-from unlabeled.transfer import anomaly, leaks, likeness, trained_on
-from unlabeled.transfer.features import Inputs
-from unlabeled.transfer.label_curve import hold_out
+from unlabeled.transfer import anomaly, leaks, likeness, rivals, trained_on
+from unlabeled.transfer.features import Inputs, said_bad
 from unlabeled.transfer.splits import Part
 from unlabeled.transfer.stats import item_weights
 
@@ -74,8 +73,7 @@ def study(
             f"Of {len(y)} test samples {int(odd.sum())} are anomalies; some of both are needed. "
             f"What is no anomaly is '{classes[usual]}' (--normal CLASS)."
         )
-    if test.bad:
-        notes.append(f"{len(test.bad)} samples cannot be read (first: {': '.join(test.bad[0])}).")
+    notes += said_bad(test.bad)
     pool = _pool(run, tested, MOST_POOL // 3 if quick else MOST_POOL, seed)
     scores = anomaly.scored(_features(run, pool, test))
     group = tested.labels.group
@@ -88,7 +86,7 @@ def study(
         "units": len(y) if group is None else len(np.unique(group)),
         "rows": anomaly.rows(scores, odd, weights),
         "difference": anomaly.difference(scores, odd, weights),
-        "classes": anomaly.by_class(scores["features", "k-NN"], y, usual, classes),
+        "classes": anomaly.by_class(scores[anomaly.JUDGED], y, usual, classes),
         "notes": [*notes, _POOL],
     }
     _write(run, results, scores, [test.source.name(int(i)) for i in test.indices], classes, y)
@@ -99,22 +97,15 @@ def _tested(
     run: Run, labels: Any, column: str | None, transductive: bool, notes: list[str]
 ) -> Part:
     """Return labelled samples that pre-training did not see."""
-    data = run.config.data
-    found = Part(
-        *read_labelled(
-            labels, run.source(), table=data.path, column=data.column, label_column=column
-        )
+    data, book = run.config.data, Sketchbook(run.folder / LOOKS)
+    source, given = read_labelled(
+        labels, run.source(), table=data.path, column=data.column, label_column=column
     )
-    book = Sketchbook(run.folder / LOOKS)
-    found = leaks.look(found, book)
-    mask = leaks.seen(
-        run, found, trained_on.pool_indices(run), trained_on.held_out_indices(run), book
-    )
-    kept, _ = leaks.unseen(found, mask, transductive, notes)
+    found = leaks.look(Part(source, given), book)
+    kept, _ = leaks.unseen(found, leaks.seen(run, found, book), transductive, notes)
     if len(kept) > MOST_TEST:
-        kept = kept.take(hold_out(kept.labels.y, 1.0, MOST_TEST, 2))
         notes.append(f"{MOST_TEST:,} of the labelled samples were scored.")
-    return kept
+    return kept.fewer(MOST_TEST, 2)
 
 
 def _pool(run: Run, tested: Part, most: int, seed: int) -> Inputs:
@@ -164,14 +155,7 @@ def _write(
 def sentence(results: dict[str, Any]) -> str:
     """Return what came of it: nearest neighbours of our features against the best of the others."""
     found = results["difference"]
-    ours = next(
-        r for r in results["rows"] if (r["features"], r["score"]) == ("features", "k-NN")
-    )  # fmt: skip
+    ours = next(r for r in results["rows"] if (r["features"], r["score"]) == anomaly.JUDGED)
     features, way = found["rival"]
-    word = "above" if found["gain"] >= 0 else "below"
-    sure = "" if found["low"] > 0 or found["high"] < 0 else ": not told apart"
-    return (
-        f"Nearest neighbours of the encoder's features: AUROC {ours['auroc']:.3f}, "
-        f"{abs(found['gain']):.3f} {word} the best of the others ({way} of {features}; 95 % "
-        f"interval of the difference {found['low']:+.3f} to {found['high']:+.3f}){sure}."
-    )
+    said = f"Nearest neighbours of the encoder's features: AUROC {ours['auroc']:.3f}"
+    return rivals.sentence(said, f"{way} of {features}", found) + "."

@@ -25,6 +25,7 @@ from unlabeled.transfer.calibration import sureness
 from unlabeled.transfer.features import Inputs, best_precision
 from unlabeled.transfer.hidden import pooled_layers, real_tokens
 from unlabeled.transfer.material import Known
+from unlabeled.transfer.probe import Scaler
 from unlabeled.transfer.readings import Outcome
 
 _BLOCK = 256
@@ -124,8 +125,8 @@ def fit(
         seen: tokens by which all are scaled; they have no labels.
         penalties: descending.
     """
-    flat = seen.values[seen.real].float().numpy()
-    mean, scale = (torch.from_numpy(part) for part in layered.scaling(flat))
+    scaler = Scaler.fit(seen.values[seen.real].float().numpy())
+    mean, scale = torch.from_numpy(scaler.mean), torch.from_numpy(scaler.scale)
     x, real = (tokens.values.float() - mean) * scale, tokens.real
     target, width = torch.from_numpy(y), x.shape[-1]
     weights = [torch.zeros(n) for n in (width, width * num_classes, num_classes)]

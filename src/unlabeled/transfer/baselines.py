@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -54,18 +55,12 @@ def for_images(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[
 
 def for_text(train: Inputs, test: Inputs, pool: Sequence[str]) -> dict[str, Callable[[], Plain]]:
     """Return the baselines of text: TF-IDF of words and pairs of words, and LSA of it."""
-    cache: list[Any] = []
 
+    @cache
     def weights() -> tuple[Any, Any, Any]:
-        if not cache:
-            cache.append(_tfidf(train.texts, test.texts, pool))
-        found: tuple[Any, Any, Any] = cache[0]
-        return found
+        return _tfidf(train.texts, test.texts, pool)
 
-    def sparse() -> Plain:
-        return Plain(*weights()[:2])
-
-    return {"tfidf": sparse, "lsa": lambda: _lsa(*weights())}
+    return {"tfidf": lambda: Plain(*weights()[:2]), "lsa": lambda: _lsa(*weights())}
 
 
 def small_images(inputs: Inputs) -> Iterator[Tensor]:
@@ -87,6 +82,22 @@ def described(inputs: Inputs) -> dict[str, NDArray[np.float32]]:
         for start in range(0, len(inputs), _RAWS)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def of_modality(
+    train: Inputs, test: Inputs, names: Sequence[str]
+) -> dict[str, Callable[[], Plain]]:
+    """Return the plain features that a modality has, described once for all names."""
+
+    @cache
+    def both() -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+        return described(train), described(test)
+
+    def plain(name: str) -> Plain:
+        seen, asked = both()
+        return Plain(seen[name], asked[name], whiten=True)
+
+    return {name: partial(plain, name) for name in names}
 
 
 def pixels(inputs: Inputs) -> NDArray[np.float32]:

@@ -173,16 +173,12 @@ def _judge(contest: Contest, place: Path, arms: Sequence[str]) -> dict[str, Any]
         arms=arms,
         seed=contest.seed,
     )
-    means = {
-        arm: float(np.mean([r["validation"] for r in results["rows"] if r["reading"] == arm]))
-        for arm in _JUDGED
-    }
-    best = max(means, key=means.__getitem__)
+    best, validation = best_of(results)
     final = [row for row in results["summary"] if row["reading"] == best][-1]
     return {
         "folder": place.name,
         "reading": best,
-        "validation": round(means[best], 4),
+        "validation": round(validation, 4),
         "steps": run.config.loop.steps,
         "seconds": run.info.get("seconds"),
         "labels_per_class": final["labels_per_class"],
@@ -191,6 +187,21 @@ def _judge(contest: Contest, place: Path, arms: Sequence[str]) -> dict[str, Any]
         "high": final["high"],
         "quality": results["quality"].get("probe", {}),
     }
+
+
+def best_of(results: dict[str, Any]) -> tuple[str, float]:
+    """Return the reading that speaks for a run, and its mean score on the validation part.
+
+    Args:
+        results: of `evaluate`; of tagged words there is no k-NN.
+    """
+    found: dict[str, list[float]] = {}
+    for row in results["rows"]:
+        if row["reading"] in _JUDGED:
+            found.setdefault(row["reading"], []).append(row["validation"])
+    means = {reading: float(np.mean(scores)) for reading, scores in found.items()}
+    best = max(means, key=means.__getitem__)
+    return best, means[best]
 
 
 def _said(number: int, method: str, seconds: float, found: dict[str, Any]) -> str:

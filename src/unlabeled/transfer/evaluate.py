@@ -114,9 +114,9 @@ def evaluate(
         arms = QUICK if arms is None else arms
     given, book = (labels, test, label_column), Sketchbook(run.folder / LOOKS)
     asked = _Asked(given, counts, draws, quick, seed, task, transductive, book, (run, *beside))
-    laid = asked.lay(run, arms, [public.resolve(given) for given in against])
+    laid = asked.lay(run, arms, [public.resolve(one) for one in against])
     others = [_other(one, laid, asked, minutes, console) for one in beside]
-    results = _made(run, *laid, draws, seed, quick, minutes, console, reuse, others)
+    results = _made(run, laid, asked, minutes, console, reuse, others)
     return _finished(run, results, time.monotonic() - started, console)
 
 
@@ -212,30 +212,26 @@ def _finished(
 
 def _made(
     run: Run,
-    material: Material,
-    chosen: Mapping[str, Reading],
-    frozen: Mapping[str, Frozen],
-    grid: Sequence[int],
-    draws: int,
-    seed: int,
-    quick: bool,
+    laid: Laid,
+    asked: _Asked,
     minutes: float | None,
     console: Console | None,
     reuse: Run | None,
     others: Sequence[tuple[str, Store]],
 ) -> dict[str, Any]:
     """Make the rows that are missing, alone in the folder, and return what they say."""
+    material, chosen, frozen, grid = laid
     kept = {name: part for name, part in frozen.items() if name in chosen}
     lock = Lock(run.studies)
     try:
         study = Study(
-            material, chosen, grid, draws, seed,
-            _metric(material),
-            _store(run, material, quick, seed, reuse), minutes, Teller(console, material.task),
+            material, chosen, grid, asked.draws, asked.seed, _metric(material),
+            _store(run, material, asked.quick, asked.seed, reuse), minutes,
+            Teller(console, material.task),
         )  # fmt: skip
-        left_out, unlabelled = study.run(), _without_labels(run, material, kept, grid, seed)
+        left_out, unlabelled = study.run(), _without_labels(run, material, kept, grid, asked.seed)
         stores = [(run.folder.name, study.store), *others]
-        return outcome.of_study(study, left_out, quick, unlabelled, stores)
+        return outcome.of_study(study, left_out, asked.quick, unlabelled, stores)
     finally:
         lock.release()
 

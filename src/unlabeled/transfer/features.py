@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
 
@@ -24,6 +25,9 @@ RAW_BYTES = 1_500_000_000
 
 PART = 1024
 """Samples that are in memory together where many are read once."""
+
+BEGINS = 400
+"""Characters of a document that are kept to be shown."""
 
 MOST_PIXELS = 1 << 22
 """Pixels at once in batches of images: 256 of 128 x 128."""
@@ -171,10 +175,51 @@ class Inputs:
         return self.modality.distort(torch.stack(cuts, dim=1), view, torch.from_numpy(keys))[0]
 
 
+def said_bad(bad: Sequence[tuple[str, str]], what: str = "samples") -> list[str]:
+    """Say how many samples cannot be read, and why the first cannot; nothing where all can.
+
+    >>> said_bad([("a.png", "not an image"), ("b.png", "empty")])
+    ['2 samples cannot be read (first: a.png: not an image).']
+    """
+    return [f"{len(bad)} {what} cannot be read (first: {': '.join(bad[0])})."] if bad else []
+
+
 def parts_of(reader: Reader, source: Readable, chosen: NDArray[np.int64]) -> Iterator[Inputs]:
     """Yield samples of a source as an encoder takes them, some at a time."""
     for start in range(0, len(chosen), PART):
         yield Inputs(source, chosen[start : start + PART], reader.modality, reader.length)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Features of the samples of a source that can be read.
+
+    Args:
+        indices: (N,) which they are.
+        features: (N, D).
+        begins: (N,) the beginning of each document; none for other kinds.
+        bad: names of the others, and why they cannot be read.
+    """
+
+    indices: NDArray[np.int64]
+    features: NDArray[np.float32]
+    begins: list[str]
+    bad: list[tuple[str, str]]
+
+
+def see(reader: Reader, source: Readable, chosen: NDArray[np.int64]) -> Seen:
+    """Look at some samples of a source through an encoder, or through public weights."""
+    indices, found = [np.zeros(0, np.int64)], list[NDArray[np.float32]]()
+    begins, bad = list[str](), list[tuple[str, str]]()
+    own = getattr(reader.network, "of", None)  # public weights of text
+    for inputs in parts_of(reader, source, chosen):
+        bad += inputs.bad
+        if len(inputs):
+            indices.append(inputs.indices)
+            found.append(of_inputs(reader.network, inputs) if own is None else own(inputs))
+            begins += [text[:BEGINS] for text in inputs.texts]
+    features = np.concatenate(found) if found else np.zeros((0, 1), np.float32)
+    return Seen(np.concatenate(indices), features, begins, bad)
 
 
 def encode_documents(modality: Any, texts: Sequence[str], length: int) -> list[Tensor]:
@@ -244,21 +289,44 @@ def of_inputs(
     precision: str | None = None,
     rows: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the features of `inputs`, (N, D), or of those `rows` of them."""
+    """Return the features of `inputs`, (N, D), or of those `rows` of them.
+
+    Raises:
+        DataError: features are not finite.
+    """
     keep_memory()
-    where = device()
-    was_training = encoder.training
-    encoder.to(where).eval()
-    parts = []
-    with torch.inference_mode(), autocast(precision or best_precision(), where):
-        asked = np.arange(len(inputs)) if rows is None else rows
-        batches = inputs.batches(batch_size, asked)
-        for places in batches:
-            parts.append(encoder(inputs.plain(asked[places]).to(where)).float().cpu().numpy())
-    encoder.train(was_training)
-    found = np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
-    if parts:
-        found[np.concatenate(batches)] = found.copy()
+    found = outputs(encoder, inputs, batch_size, precision, rows)
     if not np.isfinite(found).all():
         raise DataError("The encoder gives features that are not finite. Was its run healthy?")
-    return found.astype(np.float32)
+    return found
+
+
+def outputs(
+    network: nn.Module,
+    inputs: Inputs,
+    batch_size: int = 256,
+    precision: str | None = None,
+    rows: NDArray[np.int64] | None = None,
+) -> NDArray[np.float32]:
+    """Return what a network makes of whole samples, (N, ...) in their order.
+
+    Args:
+        network: of inputs (B, ...); its mode is restored.
+        inputs: the samples.
+        batch_size: samples at once.
+        precision: ``fp32`` or ``bf16``; None is what is fast here.
+        rows: (N,) which of them; None: all.
+    """
+    where, was_training = device(), network.training
+    network.to(where).eval()
+    asked = np.arange(len(inputs)) if rows is None else rows
+    batches, parts = inputs.batches(batch_size, asked), []
+    with torch.inference_mode(), autocast(precision or best_precision(), where):
+        for places in batches:
+            parts.append(network(inputs.plain(asked[places]).to(where)).float().cpu().numpy())
+    network.train(was_training)
+    if not parts:
+        return np.zeros((0, 1), dtype=np.float32)
+    found = np.concatenate(parts).astype(np.float32)
+    found[np.concatenate(batches)] = found.copy()
+    return found

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from unlabeled import rng
 from unlabeled.data.find import Source
+from unlabeled.data.label_forms import form_of
 from unlabeled.data.labels import Labels
 from unlabeled.data.sketchbook import Sketchbook
 from unlabeled.data.split import digest
 from unlabeled.errors import DataError
 from unlabeled.transfer import leaks, wrong_labels
-from unlabeled.transfer.features import Reader, of_inputs, parts_of
+from unlabeled.transfer.features import Reader, said_bad, see
 from unlabeled.transfer.nearest_others import nearest_apart, whitened
 from unlabeled.transfer.splits import Part
 from unlabeled.transfer.wrong_labels import FOLDS, WrongLabels
@@ -26,6 +27,8 @@ CLOSE = 0.13
 `FAR` times the spread of the middle half above that half is an outlier. Both are cleanlab's."""
 FAR = 1 / 0.37 - 1
 _LEAST = 1e-6
+_JUDGED, _FORMS = ("single", "ordinal"), {"multi": "several a sample", "regression": "numbers"}
+"""Forms of labels that are looked at as classes, and what others are called."""
 
 WHAT = {
     "wrong_label": "Likely wrong labels",
@@ -140,26 +143,18 @@ def _features(
     encoder: Reader, source: Source, chosen: NDArray[np.int64], notes: list[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the samples that can be read and their features, (N,) and (N, D)."""
-    indices, parts, bad = [], [], []
-    for inputs in parts_of(encoder, source, chosen):
-        bad += inputs.bad
-        if len(inputs):
-            indices.append(inputs.indices)
-            own = getattr(encoder.network, "of", None)  # public weights of text
-            parts.append(of_inputs(encoder.network, inputs) if own is None else own(inputs))
-    first = f" First: {bad[0][0]}: {bad[0][1]}" if bad else ""
-    if sum(map(len, indices)) < 3:
-        raise DataError(f"At least three samples that can be read are needed.{first}")
-    if bad:
-        notes.append(f"{len(bad):,} samples were left out as unreadable.{first}")
-    return np.concatenate(indices), np.concatenate(parts)
+    seen = see(encoder, source, chosen)
+    notes += said_bad(seen.bad)
+    if len(seen.indices) < 3:
+        raise DataError(" ".join(["At least three samples that can be read are needed.", *notes]))
+    return seen.indices, seen.features
 
 
 def _names(
     indices: NDArray[np.int64], labels: Labels | None
 ) -> tuple[list[str], NDArray[np.int64]]:
     """Return the label of each sample as a name and as a number, -1 where there is none."""
-    if labels is None or labels.task != "single":
+    if labels is None or form_of(labels) not in _JUDGED:
         return [""] * len(indices), np.full(len(indices), -1)
     number: Mapping[int, int] = dict(zip(labels.indices.tolist(), labels.y.tolist(), strict=True))
     y = np.array([number.get(int(index), -1) for index in indices], np.int64)
@@ -217,10 +212,10 @@ def _outliers(distances: NDArray[np.float32]) -> Iterator[Finding]:
 
 def _judged(labels: Labels, y: NDArray[np.int64], notes: list[str]) -> bool:
     """Say whether labels can be judged."""
-    if labels.task != "single":
+    form = form_of(labels)
+    if form not in _JUDGED:
         notes.append(
-            f"Labels were read for the task {labels.task}; they are judged where a sample has one "
-            "class."
+            f"Labels were read as {_FORMS[form]}; they are judged where a sample has one class."
         )
         return False
     sizes = np.bincount(y[y >= 0], minlength=len(labels.classes))

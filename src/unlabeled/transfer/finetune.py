@@ -16,7 +16,7 @@ from unlabeled.data.labels import Labels, Source
 from unlabeled.errors import DataError, UsageError
 from unlabeled.kinds import strings
 from unlabeled.transfer import aims, kept, leaks, metrics, parted, splits, targets, trained_on
-from unlabeled.transfer.features import Inputs
+from unlabeled.transfer.features import Inputs, said_bad
 from unlabeled.transfer.kept import CLASSES, load
 from unlabeled.transfer.material import Material
 from unlabeled.transfer.readings import Frozen, Outcome, Trained, validated
@@ -103,7 +103,7 @@ def finetune(
     frozen: bool = False,
     class_weights: str | None = None,
 ) -> Finetuned:
-    """Train a classifier on all labels but a validation part, and save it in RUN/finetune.
+    """Train a classifier on all labels but a validation part, and save it in `Run.classifier`.
 
     Args:
         run: whose encoder training starts from.
@@ -121,7 +121,8 @@ def finetune(
     """
     material = material_of(run, labels, label_column, seed, task)
     _check_weights(class_weights, material.task, frozen)
-    read = Frozen.of_encoder(material, lambda: parted.as_read(run.encoder()), class_weights)
+    memory = None if run.memory is None else (run.memory, "encoder")
+    read = Frozen.of_encoder(material, lambda: parted.as_read(run.encoder()), class_weights, memory)
     if frozen:
         model, outcome = _linear(run, material, read)
     else:
@@ -217,7 +218,7 @@ def _judged(run: Run, material: Material, model: nn.Module, outcome: Outcome) ->
         metrics.macro_f1(guess, expected, len(classes)) if single else None,
         len(expected),
         outcome.choices,
-        run.folder / "finetune",
+        run.classifier,
         _balanced(guess, expected, len(classes)) if single else None,
         tuple(material.notes),
         material.task,
@@ -234,8 +235,9 @@ def _read(
     several = columns_in(label_column, labels if labels is not None else data.path)
     if len(several) > 1 and check_task(task) != "multi":
         raise UsageError(
-            f"finetune learns one column at a time: --label-column {several[0]}. With --task "
-            f"multi-label the columns {', '.join(several)} are the labels of one classifier."
+            f"{label_column} are several columns, and a classifier learns one: {several[0]}. With "
+            "the task multi-label they are the labels of one classifier; `unlabeled finetune "
+            f"--label-column {label_column}` trains one for each."
         )
     return read_for_task(
         labels, run.source(), table=data.path, column=data.column, label_column=label_column,
@@ -262,11 +264,8 @@ def material_of(
         part.source, part.labels.indices, run.modality(), trained_on.document_length(run)
     )
     notes = splits.said_of(part.labels, scored=False)
-    if inputs.bad:
-        name, reason = inputs.bad[0]
-        notes.append(f"{len(inputs.bad)} labelled samples cannot be read (first: {name}: {reason})")
-    kept = np.flatnonzero(np.isin(part.labels.indices, inputs.indices))
-    part = part.take(kept)
+    notes += said_bad(inputs.bad, "labelled samples")
+    part = part.take(np.isin(part.labels.indices, inputs.indices))
     y = part.labels.y
     if not len(y):
         raise DataError(f"No labelled {data.kind} can be read.")

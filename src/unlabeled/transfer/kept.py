@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from unlabeled.runs import Run
     from unlabeled.transfer.features import Inputs
 
-CLASSES = "classes.json"
+CLASSES, COLUMNS = "classes.json", "columns"
 _LIMIT = 1e-3
 _PROBLEMS = {"multi": "multi_label_classification", "ordinal": "multi_label_classification",
              "regression": "regression"}  # fmt: skip
@@ -166,12 +166,12 @@ def load(run: Run, folder: Path | None = None) -> tuple[nn.Module, Meaning]:
 
     Args:
         run: the run.
-        folder: where it lies; RUN/finetune if absent.
+        folder: where it lies; `Run.classifier` if absent.
 
     Raises:
         UsageError: the run has none.
     """
-    folder = folder or run.folder / "finetune"
+    folder = folder or run.classifier
     record = read_json(folder / CLASSES)
     if not isinstance(record.get("classes"), list):
         raise UsageError(
@@ -183,6 +183,12 @@ def load(run: Run, folder: Path | None = None) -> tuple[nn.Module, Meaning]:
         raise UsageError(
             f"The classifier in {folder} reads many recordings together. "
             f"`unlabeled predict {run.folder} DATA` uses it."
+        )
+    if meaning.task == COLUMNS:
+        raise UsageError(
+            f"{folder} holds a classifier for each of {', '.join(record['columns'])}. `unlabeled "
+            f"predict {run.folder} DATA` uses all, Classifier.from_run(RUN, COLUMN) in Python one, "
+            "and `unlabeled finetune --label-column COLUMN` makes one that can be exported."
         )
     if meaning.task not in TASKS:
         raise UsageError(

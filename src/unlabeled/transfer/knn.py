@@ -70,14 +70,14 @@ def choose_k(features: NDArray[np.float32], y: NDArray[np.int64], num_classes: i
     return candidates[int(np.argmax(scores))]
 
 
-def predict(
+def shares(
     train: NDArray[np.float32],
     y: NDArray[np.int64],
     queries: NDArray[np.float32],
     num_classes: int,
     k: int,
-) -> NDArray[np.int64]:
-    """Return the class of each query, (Q,).
+) -> NDArray[np.float64]:
+    """Return each class's share of the votes of each query's neighbours, (Q, K).
 
     Args:
         train: (N, D) features of labelled samples.
@@ -86,35 +86,23 @@ def predict(
         num_classes: K.
         k: neighbours.
     """
-    found: NDArray[np.int64] = shares(train, y, queries, num_classes, k).argmax(axis=1)
-    return found
+    unit, asked = normalise(train).T, normalise(queries)
+    blocks = (asked[start : start + _BLOCK] for start in range(0, len(asked), _BLOCK))
+    return np.concatenate([votes(block @ unit, y, num_classes, k) for block in blocks])
 
 
-def mean_class(
+def predict(
     train: NDArray[np.float32],
     y: NDArray[np.int64],
     queries: NDArray[np.float32],
     num_classes: int,
     k: int,
 ) -> NDArray[np.int64]:
-    """Return the rounded mean of the neighbours' grades, (Q,); as for `predict`."""
-    found: NDArray[np.int64] = np.rint(
-        shares(train, y, queries, num_classes, k) @ np.arange(num_classes)
-    ).astype(np.int64)
+    """Return the class with the largest share of the votes, (Q,); as for `shares`."""
+    found: NDArray[np.int64] = shares(train, y, queries, num_classes, k).argmax(axis=1)
     return found
 
 
-def shares(
-    train: NDArray[np.float32],
-    y: NDArray[np.int64],
-    queries: NDArray[np.float32],
-    num_classes: int,
-    k: int,
-) -> NDArray[np.float64]:
-    """Return each class's share of the votes, (Q, K); as for `predict`."""
-    unit = normalise(train).T
-    asked = normalise(queries)
-    parts = [
-        votes(asked[i : i + _BLOCK] @ unit, y, num_classes, k) for i in range(0, len(asked), _BLOCK)
-    ]
-    return np.concatenate(parts)
+def mean_class(share: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the mean of grades by their shares, rounded to a grade, (Q, K) -> (Q,)."""
+    return np.rint(share @ np.arange(share.shape[1])).astype(np.int64)

@@ -136,7 +136,9 @@ def drawn(y: NDArray[np.int64], most: int, draws: int, seed: int) -> NDArray[np.
 def hold_out(
     y: NDArray[np.int64], share: float, most: int, seed: int, group: NDArray[np.str_] | None = None
 ) -> NDArray[np.bool_]:
-    """Choose a stratified part, whole groups at a time; at least one sample of each class.
+    """Choose a stratified part, whole groups at a time; never the whole of a class.
+
+    Of each class with two samples or more at least one is held out, as far as groups allow.
 
     Args:
         y: (N,) classes.
@@ -155,7 +157,7 @@ def hold_out(
     order = rng.generator(rng.mix(seed, len(unique))).permutation(len(unique))
     place = np.empty(len(unique), dtype=np.int64)
     place[order] = np.arange(len(unique))
-    out = np.zeros(len(y), dtype=bool)
+    out, size = np.zeros(len(y), dtype=bool), np.bincount(y)
     for label in np.unique(y):
         mine = np.flatnonzero(y == label)
         target = max(1, round(share * len(mine))) if len(mine) > 1 else 0
@@ -164,8 +166,9 @@ def hold_out(
             if short <= 0:
                 break
             chosen = member == number
-            if out[mine].sum() + (chosen & (y == label)).sum() >= len(mine):
-                continue  # never the whole of a class
+            held = np.bincount(y[out | chosen], minlength=len(size))
+            if (held[y[chosen]] >= size[y[chosen]]).any():
+                continue
             short -= int((chosen & (y == label)).sum())
             out |= chosen
     return out

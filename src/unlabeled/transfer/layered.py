@@ -9,7 +9,7 @@ samples apart from those that are learned from.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from unlabeled.device import device
 from unlabeled.transfer.metrics import score
-from unlabeled.transfer.probe import DEFAULT_PENALTY
+from unlabeled.transfer.probe import DEFAULT_PENALTY, Scaler
 
 PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01)
 """L2 penalties of the sum of cross-entropies, for features whose rows have length about 1."""
@@ -83,9 +83,9 @@ def fit(
         sizes: (D,) by how much each shall weigh more after scaling.
         metric: by which the penalty is chosen, ``accuracy`` or ``macro_f1``.
     """
-    mean, scale = scaling(features if seen is None else seen)  # (L, D)
-    scale = scale if sizes is None else scale * sizes
-    x = torch.from_numpy((features - mean) * scale).to(device())
+    scaler = Scaler.fit(features if seen is None else seen)  # (L, D)
+    scaler = scaler if sizes is None else replace(scaler, scale=scaler.scale * sizes)
+    x = torch.from_numpy(scaler(features)).to(device())
     target = torch.from_numpy(y).to(device())
     weights = [torch.zeros(n, device=device()) for n in (x.shape[1], x.shape[2] * num_classes,
                                                         num_classes)]  # fmt: skip
@@ -96,8 +96,9 @@ def fit(
         mix, weight, bias = (part.detach().cpu().numpy().copy() for part in weights)
         shares = np.exp(mix - mix.max())
         found = Layered(
-            shares / shares.sum(), mean, scale, weight.reshape(-1, num_classes), bias, penalty
-        )
+            shares / shares.sum(), scaler.mean, scaler.scale, weight.reshape(-1, num_classes),
+            bias, penalty,
+        )  # fmt: skip
         now = gain(found.scores(checked), y_checked, metric) if len(y_checked) else 0.0
         if best is None or now > gained:
             best, gained, since = found, now, 0
@@ -107,14 +108,6 @@ def fit(
             break
     assert best is not None
     return best
-
-
-def scaling(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and scale of features (N, ..., D), after which rows have length about 1."""
-    mean, deviation = features.mean(axis=0), features.std(axis=0)
-    alive = deviation > 1e-6 * max(float(deviation.max(initial=0.0)), 1e-30)
-    scale = np.where(alive, 1 / np.where(alive, deviation, 1), 0) / np.sqrt(features.shape[-1])
-    return mean.astype(np.float32), scale.astype(np.float32)
 
 
 def tried(penalties: tuple[float, ...], num_checked: int) -> tuple[float, ...]:

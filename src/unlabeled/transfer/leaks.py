@@ -13,6 +13,7 @@ from unlabeled.data.duplicates import linked
 from unlabeled.data.sketch import across
 from unlabeled.data.sketchbook import Sketchbook, among
 from unlabeled.errors import UsageError
+from unlabeled.transfer import trained_on
 
 if TYPE_CHECKING:
     from unlabeled.runs import Run
@@ -85,24 +86,17 @@ def groups_of(rest: Part, tested: Part, notes: list[str]) -> Part:
     return rest.take(~torn)
 
 
-def seen(
-    run: Run,
-    tested: Part,
-    pool: NDArray[np.int64],
-    held_out: NDArray[np.int64],
-    book: Sketchbook | None = None,
-) -> NDArray[np.bool_]:
+def seen(run: Run, tested: Part, book: Sketchbook | None = None) -> NDArray[np.bool_]:
     """Return which test samples, or near-duplicates of them, are in the pre-training pool.
 
     Args:
         run: the run that is judged.
         tested: the test samples.
-        pool: indices of the run's data that were pre-trained on.
-        held_out: indices that were kept out.
         book: what samples look like, where some are known.
     """
     book = book or Sketchbook()
     source, indices = run.source(), tested.labels.indices
+    pool, held_out = trained_on.pool_indices(run), trained_on.held_out_indices(run)
     same = tested.source.fingerprint == source.fingerprint
     exact = np.isin(indices, pool) if same else np.zeros(len(indices), bool)
     # A copy of a sample of the pool is not in it, nor held out, and was trained on all the same.

@@ -112,23 +112,3 @@ def best(gained: Mapping[tuple[str, str], float]) -> dict[str, str]:
         known = {way: gain for way, gain in ways.items() if not np.isnan(gain)}
         found[name] = max(known, key=lambda way: (known[way], way == usual)) if known else usual
     return found
-
-
-def compared(figures: Mapping[str, Floats]) -> dict[str, Any]:
-    """Compare our features with the best of the others, in every copy of the test part.
-
-    The rival is the best on the test part, which favours it.
-
-    Args:
-        figures: by features, (R,); the first is that of the real test part.
-    """
-    rival = max((n for n in figures if n != OURS), key=lambda n: float(figures[n][0]))
-    gain = figures[OURS] - figures[rival]
-    low, high = np.nanquantile(gain[1:], (0.025, 0.975))
-    return {"rival": rival, "gain": float(gain[0]), "low": float(low), "high": float(high)}
-
-
-def spanned(name: str, copies: Floats) -> dict[str, float]:
-    """Return a figure with its 95 % interval over copies, (R,), as fields of a row."""
-    low, high = np.nanquantile(copies[1:], (0.025, 0.975))
-    return {name: float(copies[0]), f"{name}_low": float(low), f"{name}_high": float(high)}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from scipy.special import softmax
 
 from unlabeled import encoders
 from unlabeled.data.voices import groups_of
@@ -101,8 +102,7 @@ class Lots:
         x = self.scaled(self.raw(inputs), names)
         if self.reading != "parts_spread":
             logits = x @ self.state["weight"] + self.state["bias"]
-            powers = np.exp(logits - logits.max(1, keepdims=True))
-            return np.asarray(powers / powers.sum(1, keepdims=True), np.float32)
+            return np.asarray(softmax(logits, axis=1), np.float32)
         return self._spread(x, names)
 
     def _spread(self, x: NDArray[np.float32], names: NDArray[Any]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,25 +70,29 @@ class Meaning:
             return [self.classes[grade] for grade in ordinal.decide(logits)]
         return [self.classes[int(place)] for place in logits.argmax(axis=1)]
 
-    @property
-    def header(self) -> list[str]:
-        """Return the columns of a table of predictions; ``label`` is read back by `evaluate`."""
-        beside = {"multi": [f"p_{name}" for name in self.classes], "regression": []}
-        return ["path", "label", *beside.get(self.task, ["score"])]
+    def header(self, column: str = "") -> list[str]:
+        """Return the columns of a table of predictions, beside the samples' names.
 
-    def rows(self, names: Sequence[str], logits: NDArray[np.float32]) -> list[list[str]]:
-        """Return the rows of a table of predictions: path, label, and how likely it is."""
+        Args:
+            column: of the labels that were learned, where there are several; else the first is
+                called ``label``, as `evaluate` reads it back.
+        """
+        others = {"multi": [f"p_{name}" for name in self.classes], "regression": []}
+        beside = others.get(self.task, ["score"])
+        return [column, *(f"{column}_{name}" for name in beside)] if column else ["label", *beside]
+
+    def cells(self, logits: NDArray[np.float32]) -> list[list[str]]:
+        """Return the rows of a table of predictions: a label, and how likely it is."""
         said = self.predict(logits)
         if self.task == "regression":
-            return [[name, f"{x:.6g}"] for name, x in zip(names, said, strict=True)]
+            return [[f"{x:.6g}"] for x in said]
         chances = self.chances(logits)
         if self.task == "multi":
             return [
-                [name, "|".join(labels), *(f"{x:.4f}" for x in row)]
-                for name, labels, row in zip(names, said, chances, strict=True)
+                ["|".join(labels), *(f"{x:.4f}" for x in row)]
+                for labels, row in zip(said, chances, strict=True)
             ]
         place = {name: i for i, name in enumerate(self.classes)}
         return [
-            [name, label, f"{row[place[label]]:.4f}"]
-            for name, label, row in zip(names, said, chances, strict=True)
+            [label, f"{row[place[label]]:.4f}"] for label, row in zip(said, chances, strict=True)
         ]

@@ -14,9 +14,8 @@ from unlabeled.data.labels import Labels
 from unlabeled.errors import DataError, UsageError
 from unlabeled.kinds import strings
 from unlabeled.transfer import suggest
-from unlabeled.transfer.features import Reader, of_inputs, parts_of
+from unlabeled.transfer.features import BEGINS, Reader, Seen, said_bad, see
 
-_KEPT = 400
 _NONE = np.zeros(0, np.int64)
 
 Indices = NDArray[np.int64]
@@ -55,15 +54,6 @@ class Asked:
     def chosen(self) -> int:
         """Return how many are to learn from."""
         return len(self.names) - self.tests
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """Features of some samples of a source."""
-
-    indices: NDArray[np.int64]
-    features: NDArray[np.float32]
-    texts: list[str]
 
 
 def ask(
@@ -105,8 +95,11 @@ def ask(
     if len(pool) > most:
         notes.append(f"{most:,} of {len(pool):,} samples were looked at (--most).")
         pool = _draw(pool, most, seed + 2)
-    seen = _look(encoder, source, pool, notes)
-    known = _known(encoder, seen, other, labelled, by)
+    seen = see(encoder, source, pool)
+    notes += said_bad(seen.bad)
+    if not len(seen.indices):
+        raise DataError(f"None of the samples without a label can be read. {' '.join(notes)}")
+    known = _known(encoder, seen, other, labelled, notes)
     by = by or suggest.fitting(known)
     if by == "doubtful" and known.classes < 2:
         raise UsageError(
@@ -116,8 +109,8 @@ def ask(
     rows = suggest.choose(known, count, by, seed)
     if len(rows) < count:
         notes.append(f"No more than {len(rows):,} are left.")
-    texts = seen.texts or [""] * len(seen.indices)
-    words = [texts[row] for row in rows] + _texts(encoder, source, tests)
+    begins = seen.begins or [""] * len(seen.indices)
+    words = [begins[row] for row in rows] + _texts(encoder, source, tests)
     indices = np.concatenate([seen.indices[rows], tests])
     return Asked(
         source, indices, [source.name(int(i)) for i in indices], words,
@@ -152,40 +145,23 @@ def _draw(indices: Indices, count: int, seed: int) -> Indices:
     return np.sort(order).astype(np.int64)
 
 
-def _look(reader: Reader, source: Source, chosen: Indices, notes: list[str]) -> _Seen:
-    """Return the features of the readable samples."""
-    bad: list[tuple[str, str]] = []
-    indices, found, texts = [], [], []
-    for inputs in parts_of(reader, source, chosen):
-        bad += inputs.bad
-        if len(inputs):
-            indices.append(inputs.indices)
-            found.append(of_inputs(reader.network, inputs))
-            texts += [text[:_KEPT] for text in inputs.texts]
-    if bad:
-        first = f"first: {bad[0][0]}: {bad[0][1]}"
-        if not found:
-            raise DataError(f"None of {len(bad):,} samples can be read ({first}).")
-        notes.append(f"{len(bad):,} samples left out as unreadable ({first}).")
-    return _Seen(np.concatenate(indices), np.concatenate(found), texts)
-
-
 def _texts(reader: Reader, source: Source, chosen: Indices) -> list[str]:
     """Return the beginnings of documents, empty for other kinds."""
     found = []
     for index in chosen.tolist():
         payload = source.payload(index) if strings(reader.modality.name) else ""
-        found.append(str(payload)[:_KEPT])
+        found.append(str(payload)[:BEGINS])
     return found
 
 
 def _known(
-    reader: Reader, seen: _Seen, other: Source, labelled: Labels, by: str | None
+    reader: Reader, seen: Seen, other: Source, labelled: Labels, notes: list[str]
 ) -> suggest.Known:
     """Return features of samples without a label and then of those with one."""
-    if not len(labelled):
+    theirs = see(reader, other, labelled.indices)
+    notes += said_bad(theirs.bad, "labelled samples")
+    if not len(theirs.indices):
         return suggest.Known(seen.features, np.zeros(len(seen.indices), bool))
-    theirs = _look(reader, other, labelled.indices, [])
     place = {int(index): row for row, index in enumerate(labelled.indices)}
     y = labelled.y[[place[int(index)] for index in theirs.indices]]
     mask = np.arange(len(seen.indices) + len(y)) >= len(seen.indices)

@@ -24,9 +24,9 @@ from unlabeled.data.labels import Labels
 from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import UsageError
 from unlabeled.journal import write_json
-from unlabeled.transfer import item_pairs, leaks, likeness, trained_on, verification
+from unlabeled.transfer import item_pairs, leaks, likeness, rivals, trained_on, verification
 from unlabeled.transfer.detection import auroc
-from unlabeled.transfer.features import Inputs
+from unlabeled.transfer.features import Inputs, said_bad
 from unlabeled.transfer.item_pairs import ItemPairs
 from unlabeled.transfer.likeness import OURS
 from unlabeled.transfer.schema import PairsModel
@@ -100,10 +100,7 @@ def study(
     source, places = item_pairs.located(words, other, str(test or data.path), table)
     every = np.unique(np.concatenate([np.asarray(one, np.int64) for one in places]))
     inputs = Inputs(source, every, run.modality(), trained_on.document_length(run))
-    if inputs.bad:
-        notes.append(
-            f"{len(inputs.bad)} samples cannot be read (first: {': '.join(inputs.bad[0])})."
-        )
+    notes += said_bad(inputs.bad)
     mean = _means(places, inputs.indices)
     seen, copies = _looked(run, source, inputs.indices, mean)
     laid = _laid(pairs, words, mean, seen, copies, transductive, (seed, notes))
@@ -138,8 +135,7 @@ def _looked(run: Run, source: Any, indices: Ints, mean: Any) -> tuple[Bools, Int
     book = Sketchbook(run.folder / LOOKS)
     labels = Labels(indices, np.zeros(len(indices), np.int64), ["sample"])
     part = leaks.look(Part(source, labels), book)
-    pool, held_out = trained_on.pool_indices(run), trained_on.held_out_indices(run)
-    mask = leaks.seen(run, part, pool, held_out, book)
+    mask = leaks.seen(run, part, book)
     owner = (mean > 0).T.tocsr()
     near = part.looks.pairs() if part.looks is not None else np.zeros((0, 2), np.int64)
     items = [(int(owner[a].indices[0]), int(owner[b].indices[0])) for a, b in near]
@@ -271,7 +267,7 @@ def _measured(
             part = cosines[name, way][laid.chooses]
             gained[name, way] = float(auroc(part, laid.same[laid.chooses], one)[0])
     best = likeness.best(gained)
-    rows, copies = [], {}
+    rows, areas = [], {}
     for (name, way), score in cosines.items():
         limit = verification.threshold(score[laid.chooses], laid.same[laid.chooses])
         given = score[scored], laid.same[scored], weights
@@ -280,16 +276,18 @@ def _measured(
         row = {"features": name, "way": way, "chosen": way == best[name], "threshold": limit,
                "checked": gained[name, way]}  # fmt: skip
         for figure, values in zip(FIGURES, figures, strict=True):
-            row |= likeness.spanned(figure, values)
+            row |= rivals.spanned(figure, values)
         rows.append(row)
-        copies[name, way] = figures[0]
+        if way == best[name]:
+            areas[name] = figures[0]
+    rival, gain = rivals.compared(areas.pop(OURS), areas)
     results = {
         "format": FORMAT,
         "chosen_on": _counts(laid, laid.chooses),
         "scored_on": _counts(laid, scored),
         "units": len(drawn),
         "rows": rows,
-        "difference": likeness.compared({name: copies[name, way] for name, way in best.items()}),
+        "difference": {"rival": rival, **gain},
     }
     return results, cosines[OURS, best[OURS]]
 
@@ -312,13 +310,8 @@ def sentences(results: dict[str, Any]) -> list[str]:
     """Return what came of it: our features against the best of the others."""
     ours = next(r for r in results["rows"] if r["features"] == OURS and r["chosen"])
     found = results["difference"]
-    word = "above" if found["gain"] >= 0 else "below"
-    sure = "" if found["low"] > 0 or found["high"] < 0 else ": not told apart"
-    said = [
-        f"The encoder's features ({ours['way']}): AUROC {ours['auroc']:.3f}, "
-        f"{abs(found['gain']):.3f} {word} the best of the others ({found['rival']}; 95 % interval "
-        f"of the difference {found['low']:+.3f} to {found['high']:+.3f}){sure}."
-    ]
+    figure = f"The encoder's features ({ours['way']}): AUROC {ours['auroc']:.3f}"
+    said = [rivals.sentence(figure, found["rival"], found) + "."]
     if results["units"] < FEW_UNITS:
         said.append(
             f"Only {results['units']} units (speakers, groups, or what is the same) are in the "

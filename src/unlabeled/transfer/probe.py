@@ -35,8 +35,8 @@ class Scaler:
     """Standardises features and divides by sqrt(D), so that one grid of penalties fits all.
 
     Args:
-        mean: (D,).
-        scale: (D,), what centred features are multiplied by.
+        mean: (..., D).
+        scale: (..., D), what centred features are multiplied by.
     """
 
     mean: NDArray[np.float32]
@@ -44,7 +44,7 @@ class Scaler:
 
     @staticmethod
     def fit(features: NDArray[np.float32], each: bool = True) -> Scaler:
-        """Take mean and deviation of features (N, D); constant columns become 0.
+        """Take mean and deviation of features (N, ..., D); constant columns become 0.
 
         With `each` false all dimensions are divided by the same deviation, so that those of
         small variance (last principal components) stay small.
@@ -54,11 +54,11 @@ class Scaler:
             deviation = np.full_like(deviation, np.sqrt(np.square(deviation).mean()))
         floor = 1e-6 * max(float(deviation.max(initial=0.0)), 1e-30)
         alive = deviation > floor
-        scale = np.where(alive, 1 / np.where(alive, deviation, 1), 0) / np.sqrt(features.shape[1])
+        scale = np.where(alive, 1 / np.where(alive, deviation, 1), 0) / np.sqrt(features.shape[-1])
         return Scaler(mean.astype(np.float32), scale.astype(np.float32))
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scale features (N, D)."""
+        """Scale features (N, ..., D)."""
         scaled: NDArray[np.float32] = (features - self.mean) * self.scale
         return scaled
 

@@ -144,9 +144,9 @@ def resolve(given: str, option: str = "--against") -> Public:
     path = Path(given).expanduser()
     if path.is_dir():
         folder = path / "encoder" if (path / "encoder" / "config.json").is_file() else path
-        return Public(_slug(path.resolve().name), _checked(folder))
+        return Public(_slug(path.resolve().name), _checked(folder, option))
     for folder in (*_in_package(given), *_in_cache(given)):
-        return Public(_slug(given.rpartition("/")[2]), _checked(folder))
+        return Public(_slug(given.rpartition("/")[2]), _checked(folder, option))
     if path.exists():
         raise UsageError(
             f"{given} is a file. {option} takes a folder with config.json and safetensors."
@@ -163,10 +163,10 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("_.") or "weights"
 
 
-def _checked(folder: Path) -> Path:
+def _checked(folder: Path, option: str) -> Path:
     if not (folder / "config.json").is_file():
         raise UsageError(
-            f"{folder} holds no config.json. --against takes a folder in the format of timm or "
+            f"{folder} holds no config.json. {option} takes a folder in the format of timm or "
             "transformers: config.json and model.safetensors."
         )
     if not any(folder.glob("*.safetensors")):

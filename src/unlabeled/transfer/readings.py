@@ -121,10 +121,10 @@ class Frozen:
             said = [targets.nearest(x, known.targets[rows], part, k) for part in asked]
             return Outcome(said[0], said[1], {"k": k})
         k = knn.choose_k(x, y, num_classes)
-        if known.task == "ordinal":
-            guesses = [knn.mean_class(x, y, part, num_classes, k) for part in asked]
-            return Outcome(guesses[0], guesses[1], {"k": k})
         shares = [knn.shares(x, y, part, num_classes, k) for part in asked]
+        if known.task == "ordinal":
+            guesses = [knn.mean_class(part) for part in shares]
+            return Outcome(guesses[0], guesses[1], {"k": k})
         guesses = [part.argmax(axis=1) for part in shares]
         return Outcome(guesses[0], guesses[1], {"k": k}, shares[1].max(axis=1))
 

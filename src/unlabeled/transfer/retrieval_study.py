@@ -21,9 +21,8 @@ from unlabeled.data.labels import Labels, read_labelled
 from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import write_json
-from unlabeled.transfer import leaks, likeness, ranking, trained_on
-from unlabeled.transfer.features import Inputs
-from unlabeled.transfer.label_curve import hold_out
+from unlabeled.transfer import leaks, likeness, ranking, rivals, trained_on
+from unlabeled.transfer.features import Inputs, said_bad
 from unlabeled.transfer.likeness import OURS
 from unlabeled.transfer.schema import RetrievalModel
 from unlabeled.transfer.splits import Part
@@ -104,8 +103,11 @@ def study(
     """
     notes: list[str] = []
     tested, checked = _parts(run, (labels, test, label_column), transductive, notes)
-    tested = _fewer(tested, QUICK if quick else MOST_TEST, seed, notes)
-    checked = checked.take(hold_out(checked.labels.y, 1.0, QUICK if quick else MOST_CHECKED, seed))
+    most = QUICK if quick else MOST_TEST
+    if len(tested) > most:
+        notes.append(f"{most:,} of {len(tested):,} test samples were taken, of all classes alike.")
+    tested = tested.fewer(most, seed + 2)
+    checked = checked.fewer(QUICK if quick else MOST_CHECKED, seed)
     parts, read = _readable(run, [tested, checked], notes)
     pool = trained_on.pool_sample(run, QUICK if quick else MOST_POOL, seed)
     found = likeness.described(run, pool, *read)
@@ -124,9 +126,7 @@ def _readable(run: Run, parts: list[Part], notes: list[str]) -> tuple[list[Part]
     kept, read = [], []
     for part in (part for part in parts if len(part)):
         inputs = Inputs(part.source, part.labels.indices, modality, length)
-        if inputs.bad:
-            first = ": ".join(inputs.bad[0])
-            notes.append(f"{len(inputs.bad)} samples cannot be read (first: {first}).")
+        notes += said_bad(inputs.bad)
         if len(inputs):
             kept.append(part.take(np.isin(part.labels.indices, inputs.indices)))
             read.append(inputs)
@@ -154,9 +154,7 @@ def _parts(
     tested, rest = _tested(found) if test is None else (read(test), found)
     if rest is not None and test is not None and _one_source(rest, tested):
         rest = rest.take(~np.isin(rest.labels.indices, tested.labels.indices))
-    mask = leaks.seen(
-        run, tested, trained_on.pool_indices(run), trained_on.held_out_indices(run), book
-    )
+    mask = leaks.seen(run, tested, book)
     if rest is None and not transductive:
         rest = tested.take(mask)
     tested, _ = leaks.unseen(tested, mask, transductive, notes)
@@ -190,13 +188,6 @@ def _classes(labels: Labels) -> Labels:
         "--task retrieval asks which samples are of one class, and these labels are numbers "
         f"({labels.classes[0]}, {labels.classes[1]}, ...). Give classes, or --label-column NAME."
     )
-
-
-def _fewer(part: Part, most: int, seed: int, notes: list[str]) -> Part:
-    if len(part) <= most:
-        return part
-    notes.append(f"{most:,} of {len(part):,} test samples were taken, of all classes alike.")
-    return part.take(hold_out(part.labels.y, 1.0, most, seed + 2))
 
 
 def _asked(part: Part, notes: list[str]) -> Asked:
@@ -258,6 +249,8 @@ def _measured(
     if chooses:
         how = f"on {checks:,} labelled samples that are not tested"
     chance = _chance(tested)[asks].mean(0)
+    maps = {name: copies[name, way][0] for name, way in chosen.items()}
+    rival, gain = rivals.compared(maps.pop(OURS), maps)
     return {
         "format": FORMAT,
         "queries": int(asks.sum()),
@@ -269,7 +262,7 @@ def _measured(
         "rows": [
             _row(*key, chosen[key[0]], one, gained[key]) for key, one in copies.items()
         ],
-        "difference": likeness.compared({n: copies[n, way][0] for n, way in chosen.items()}),
+        "difference": {"rival": rival, **gain},
         "notes": notes,
     }  # fmt: skip
 
@@ -298,7 +291,7 @@ def _row(name: str, way: str, best: str, copies: Floats, checked: float) -> dict
     row: dict[str, Any] = {"features": name, "way": way, "chosen": way == best}
     row["checked"] = None if np.isnan(checked) else checked
     for figure, one in zip(ranking.FIGURES, copies, strict=True):
-        row |= likeness.spanned(figure, one)
+        row |= rivals.spanned(figure, one)
     return row
 
 
@@ -306,11 +299,6 @@ def sentence(results: dict[str, Any]) -> str:
     """Return what came of it: our features against the best of the others."""
     ours = next(r for r in results["rows"] if r["features"] == OURS and r["chosen"])
     found = results["difference"]
-    word = "above" if found["gain"] >= 0 else "below"
-    sure = "" if found["low"] > 0 or found["high"] < 0 else ": not told apart"
-    return (
-        f"The encoder's features ({ours['way']}): mAP {ours['map']:.3f}, "
-        f"{abs(found['gain']):.3f} {word} the best of the others ({found['rival']}; 95 % interval "
-        f"of the difference {found['low']:+.3f} to {found['high']:+.3f}){sure}; chance "
-        f"{results['chance']['map']:.3f}."
-    )
+    said = f"The encoder's features ({ours['way']}): mAP {ours['map']:.3f}"
+    chance = f"chance {results['chance']['map']:.3f}"
+    return f"{rivals.sentence(said, found['rival'], found)}; {chance}."

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled.transfer.baselines import Plain, described, principal
+from unlabeled.transfer.baselines import Plain, of_modality, principal
 from unlabeled.transfer.features import Inputs
 
 _LEAST = 1e-6
@@ -16,19 +15,9 @@ _LEAST = 1e-6
 
 def for_series(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[[], Plain]]:
     """Return the baselines of logs: statistics, random convolutions, PCA of all values."""
-
-    @cache
-    def both() -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-        return described(train), described(test)
-
-    def plain(name: str) -> Plain:
-        seen, asked = both()
-        return Plain(seen[name], asked[name], whiten=True)
-
     return {
         "pca": lambda: principal(_flat, train, test, pool),
-        "statistics": lambda: plain("statistics"),
-        "rocket": lambda: plain("rocket"),
+        **of_modality(train, test, ("statistics", "rocket")),
     }
 
 

@@ -19,7 +19,7 @@ from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
 from unlabeled.modalities.base import Modality
 from unlabeled.transfer import leaks
-from unlabeled.transfer.features import Inputs
+from unlabeled.transfer.features import Inputs, said_bad
 from unlabeled.transfer.label_curve import Whole, drawn, hold_out
 from unlabeled.transfer.material import Material
 from unlabeled.transfer.trained_on import (
@@ -75,6 +75,12 @@ class Part:
         looks = None if self.looks is None else self.looks.take(rows)
         return Part(self.source, self.labels.take(rows), looks)
 
+    def fewer(self, most: int, seed: int) -> Part:
+        """Return at most so many samples, of all classes alike."""
+        if len(self) <= most:
+            return self
+        return self.take(hold_out(self.labels.y, 1.0, most, seed))
+
     def __len__(self) -> int:
         """Return how many samples there are."""
         return len(self.labels)
@@ -118,7 +124,7 @@ def prepare(
     notes: list[str] = []
     book, runs = book or Sketchbook(run.folder / LOOKS), runs or (run,)
     rest, tested, how = _parts(runs, labels, test, label_column, seed, notes, task, book)
-    masks = [leaks.seen(r, tested, pool_indices(r), held_out_indices(r), book) for r in runs]
+    masks = [leaks.seen(r, tested, book) for r in runs]
     forced = _forced(runs[0], tested, how)
     tested, record = leaks.unseen(tested, np.stack(masks), transductive, notes, forced)
     rest, dropped = leaks.apart(leaks.groups_of(rest, tested, notes), tested, notes)
@@ -127,8 +133,7 @@ def prepare(
     rest, tested = _same_classes(rest, tested, notes)
     mask = validation(rest, seed)
     labelled, checked = rest.take(~mask), rest.take(mask)
-    if len(tested) > most_test:
-        tested = tested.take(hold_out(tested.labels.y, 1.0, most_test, seed + 2))
+    tested = tested.fewer(most_test, seed + 2)
     base = _base(len(labelled), BASE.get(run.config.data.kind, LEAST_BASE), seed)
     read = np.union1d(drawn(labelled.labels.y, most, draws, seed), base)
     return _read(run, (labelled, checked), tested, (read, base), {"how": how} | record, notes)
@@ -319,9 +324,6 @@ def _joined(parts: Sequence[Any], kept: NDArray[np.int64]) -> Any:
 
 
 def _tell(train: Inputs, test: Inputs, modality: Modality, notes: list[str]) -> None:
-    bad = [*train.bad, *test.bad]
-    if bad:
-        name, reason = bad[0]
-        notes.append(f"{len(bad)} labelled samples cannot be read (first: {name}: {reason}).")
+    notes += said_bad([*train.bad, *test.bad], "labelled samples")
     if not len(train) or not len(test):
         raise DataError(f"No labelled {modality.name} can be read.")

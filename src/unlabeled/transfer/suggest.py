@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from unlabeled import rng
 from unlabeled.transfer import probe
@@ -130,13 +131,10 @@ def doubtful(known: Known, count: int, seed: int) -> Rows:
     scaled = probe.Scaler.fit(known.features)(known.features)
     _, y = np.unique(known.y[known.labelled], return_inverse=True)
     fitted = probe.fit(scaled[known.labelled], y.astype(np.int64), known.classes, seed)
-    logits = fitted.scores(scaled)
-    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-    chances /= chances.sum(axis=1, keepdims=True)
-    first = np.sort(chances, axis=1)
-    margin = np.where(known.labelled, np.inf, first[:, -1] - first[:, -2])
-    open_ = int((~known.labelled).sum())
-    candidates = np.argsort(margin, kind="stable")[: min(CANDIDATES * count, open_)]
+    chances = np.sort(softmax(fitted.scores(scaled), axis=1), axis=1)
+    margin = np.where(known.labelled, np.inf, chances[:, -1] - chances[:, -2])
+    unlabelled = int((~known.labelled).sum())
+    candidates = np.argsort(margin, kind="stable")[: min(CANDIDATES * count, unlabelled)]
     member = clusters(known.unit[candidates], count, seed)
     _, ahead = np.unique(member, return_index=True)  # the most doubtful of each cluster
     behind = np.setdiff1d(np.arange(len(candidates)), ahead)

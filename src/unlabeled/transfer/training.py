@@ -22,7 +22,7 @@ from unlabeled.device import autocast, device, keep_memory
 from unlabeled.kinds import strings
 from unlabeled.nn.groups import layers
 from unlabeled.transfer import targets, ways
-from unlabeled.transfer.features import Inputs, best_precision
+from unlabeled.transfer.features import Inputs, best_precision, outputs
 from unlabeled.transfer.probe import Probe, Scaler
 from unlabeled.types import PLAIN, View
 
@@ -213,14 +213,4 @@ def scores(
     model: nn.Module, inputs: Inputs, rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
     """Return the logits of whole samples, (N, K)."""
-    where = device()
-    model.to(where).eval()
-    asked = np.arange(len(inputs)) if rows is None else rows
-    parts = []
-    with torch.inference_mode(), autocast(best_precision(), where):
-        batches = inputs.batches(256, asked)
-        for places in batches:
-            parts.append(model(inputs.plain(asked[places]).to(where)).float().cpu().numpy())
-    found = np.concatenate(parts)
-    found[np.concatenate(batches)] = found.copy()
-    return found
+    return outputs(model, inputs, rows=rows)

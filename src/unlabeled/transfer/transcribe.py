@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,15 +116,20 @@ def finetune(
     fitting = _fitting(run, material, target)
     search = QUICK if quick else SEARCH
     best: tuple[float, Transcriber, dict[str, Any]] | None = None
-    for recipe, stops in _recipes(run, material, alphabet, target, fitting, search, seed):
-        model = _fresh(run, alphabet, seed)
+
+    def trained(recipe: Recipe, stops: list[int]) -> Iterator[tuple[int, nn.Module, float]]:
+        """Yield the network at each stop, with its error on the validation part."""
+        model, wanted = _fresh(run, alphabet, seed), target[fitting]
         for stop, averaged in train(
-            model, material.inputs, fitting, target[fitting], recipe, seed, stops, transcripts.loss
+            model, material.inputs, fitting, wanted, recipe, seed, stops, transcripts.loss
         ):
-            error = _error(averaged, material, alphabet)[0]
-            if best is None or error < best[0]:
-                kept = _copy(averaged)
-                best = error, kept, {"rate": recipe.rate, "steps": stop, "longest": recipe.steps}
+            yield stop, averaged, _error(averaged, material, alphabet)[0]
+
+    recipe, stops = _recipe(search, len(fitting), trained)
+    for stop, averaged, error in trained(recipe, stops):
+        if best is None or error < best[0]:
+            choices = {"rate": recipe.rate, "steps": stop, "longest": recipe.steps}
+            best = error, _copy(averaged), choices
     assert best is not None
     found = Transcribed(
         alphabet, *_error(best[1], material, alphabet), len(material.checked), len(fitting),
@@ -182,31 +187,22 @@ def _fitting(run: Run, material: _Material, target: NDArray[np.int64]) -> NDArra
     return material.pool[fits]
 
 
-def _recipes(
-    run: Run,
-    material: _Material,
-    alphabet: Alphabet,
-    target: NDArray[np.int64],
-    rows: NDArray[np.int64],
+def _recipe(
     search: Search,
-    seed: int,
-) -> Iterator[tuple[Recipe, list[int]]]:
-    """Yield the recipe of the long run, its rate chosen by short ones."""
-    longest = search.longest(len(rows))
+    num_labels: int,
+    trained: Callable[[Recipe, list[int]], Iterator[tuple[int, nn.Module, float]]],
+) -> tuple[Recipe, list[int]]:
+    """Return the recipe of the long run, its rate chosen by short ones, and where it may stop."""
+    longest = search.longest(num_labels)
     stops = [max(1, round(share * longest.steps)) for share in search.lengths]
-    judged: dict[Recipe, float] = {}
-    for rate in search.rates:
-        recipe = Recipe(rate, longest.steps, PLAIN, longest.batch, FIRST_LAYER, True)
-        if len(search.rates) > 1:
-            model = _fresh(run, alphabet, seed)
-            steps = [stops[0]]
-            for _, averaged in train(
-                model, material.inputs, rows, target[rows], recipe, seed, steps, transcripts.loss
-            ):
-                judged[recipe] = _error(averaged, material, alphabet)[0]
-        else:
-            judged[recipe] = 0.0
-    yield min(judged, key=judged.__getitem__), stops
+    tried = [
+        Recipe(rate, longest.steps, PLAIN, longest.batch, FIRST_LAYER, True)
+        for rate in search.rates
+    ]
+    if len(tried) == 1:
+        return tried[0], stops
+    errors = [next(error for *_, error in trained(recipe, stops[:1])) for recipe in tried]
+    return tried[int(np.argmin(errors))], stops
 
 
 def _fresh(run: Run, alphabet: Alphabet, seed: int) -> Transcriber:

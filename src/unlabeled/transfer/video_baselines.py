@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unlabeled.transfer.baselines import Plain, described, principal
+from unlabeled.transfer.baselines import Plain, of_modality, principal
 from unlabeled.transfer.features import Inputs
 
 
 def for_video(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[[], Plain]]:
     """Return the baselines of clips: PCA and moments of pixels, the middle frame, motion."""
-
-    @cache
-    def both() -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-        return described(train), described(test)
-
-    def plain(name: str) -> Plain:
-        seen, asked = both()
-        return Plain(seen[name], asked[name], whiten=True)
-
     return {
         "pca": lambda: principal(_small, train, test, pool),
-        "moments": lambda: plain("moments"),
-        "middle": lambda: plain("middle"),
-        "motion": lambda: plain("motion"),
+        **of_modality(train, test, ("moments", "middle", "motion")),
     }
 
 

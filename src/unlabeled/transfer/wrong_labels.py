@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from unlabeled import rng
 from unlabeled.errors import UsageError
@@ -114,7 +115,7 @@ def choose_penalty(
     gained = np.zeros(len(probe.PENALTIES))
     for j, (weight, bias) in enumerate(zip(*fits, strict=True)):
         mask = tried[j // len(gained)]
-        chance = _chances(scaled[mask] @ weight + bias)[np.arange(mask.sum()), y[mask]]
+        chance = softmax(scaled[mask] @ weight + bias, axis=1)[np.arange(mask.sum()), y[mask]]
         gained[j % len(gained)] += np.log(np.maximum(chance, 1e-12)).sum()
     return probe.PENALTIES[int(gained.argmax())]
 
@@ -139,13 +140,8 @@ def answers(
     fits = probe.solve(scaled, y, num_classes, np.full(len(out), penalty), kept)
     found = np.zeros((len(y), num_classes))
     for mask, weight, bias in zip(out, *fits, strict=True):
-        found[mask] = _chances(scaled[mask] @ weight + bias)
+        found[mask] = softmax(scaled[mask] @ weight + bias, axis=1)
     return found
-
-
-def _chances(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def folds(y: Rows, groups: Rows, seed: int) -> list[NDArray[np.bool_]]:
