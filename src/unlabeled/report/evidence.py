@@ -9,7 +9,7 @@ from typing import Any
 
 from unlabeled.report import curves, reliability
 from unlabeled.report.folder import Folder
-from unlabeled.report.sections import pairs
+from unlabeled.report.sections import pairs, shown
 from unlabeled.report.wording import duration, number, percent, plain, real, size
 from unlabeled.transfer import arms
 from unlabeled.transfer.units import unit_of
@@ -95,7 +95,9 @@ def data_health(folder: Folder) -> dict[str, Any]:
     reasons = Counter(str(line.get("reason") or "no reason recorded") for line in folder.quarantine)
     split = (folder.results or {}).get("split")
     seen = real(split.get("seen_in_pretraining")) if isinstance(split, dict) else None
+    path = shlex.quote(str(folder.config.get("data", {}).get("path") or "DATA"))
     return {
+        "inspect": f"unlabeled inspect {path} --encoder {shown(folder)} --labels labels.csv",
         "facts": flat,
         "reasons": reasons.most_common(8),
         "quarantine": [
