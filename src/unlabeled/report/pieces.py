@@ -232,7 +232,10 @@ def _neighbours(path: Path, wanted: Wanted) -> Piece | None:
             wanted.title, wanted.note, image, wanted.alt, rows=rows, players=_players(tree, queries)
         )
     near = [{"text": short(q.get("text", "")), "neighbours": _near(q)} for q in queries]
-    note = "What lies nearest in feature space to twelve held-out texts, with the cosine."
+    note = (
+        "What lies nearest in feature space to held-out texts, with the cosine. The last four "
+        "queries are those whose nearest neighbour is farthest."
+    )
     return Piece(wanted.title, note, near=near)
 
 

@@ -219,7 +219,8 @@ def unlabelled(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _features(reading: str) -> str:
-    return "pre-trained" if reading == "probe" else arms.name_of(reading)
+    """Return whose features they are; how they are read is no part of it."""
+    return "pre-trained" if reading == "probe" else arms.name_of(reading).removesuffix(" + LR")
 
 
 def pairs(tree: Any) -> list[tuple[str, str]]:
