@@ -62,7 +62,9 @@ class Agreement:
 
 def of_row(row: Mapping[str, float | str], score: str) -> Point:
     """Return the point of a kept row, with one of its scores; what is no measure is left out."""
-    found = {name: float(row[name]) for name in {*WORDS, *LESS_IS_BETTER} if name in row}
+    found = {
+        name: float(row[name]) for name in dict.fromkeys((*WORDS, *LESS_IS_BETTER)) if name in row
+    }
     return Point(str(row["network"]), found, float(row[score]))
 
 
