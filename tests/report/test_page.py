@@ -414,6 +414,25 @@ def test_a_comparison_tells_who_was_left_behind_and_when(tmp_path: Path) -> None
     assert "mae-1 Not compared." in read(report.build(folders)).text
 
 
+def test_runs_are_compared_by_a_reading_that_all_have(tmp_path: Path) -> None:
+    """The first is judged by fine-tuning, the second had a probe alone."""
+    folders = [make_run(tmp_path / name) for name in ("tuned", "read")]
+    results = json.loads((folders[1] / "evaluate" / "results.json").read_text())
+    alone = [row for row in results["summary"] if row["reading"] in ("probe", "pca")]
+    judged(folders[1], {"summary": alone, "ours": "probe"})
+    page = read(report.build(folders))
+    assert "The same reading of each run, the linear probe" in page.text
+    names = {a["data-name"] for tag, a in page.tags if tag == "polyline"}
+    assert {"tuned, linear probe", "read, linear probe"} <= names
+    assert not any("fine-tuned" in str(name) for name in names)
+    assert page.text.count("0.750 at 500 a class") == 2
+    only = [row for row in results["summary"] if row["reading"] == "knn"]
+    judged(folders[1], {"summary": only, "ours": "knn"})
+    first = json.loads((folders[0] / "evaluate" / "results.json").read_text())["summary"]
+    judged(folders[0], {"summary": [row for row in first if row["reading"] != "knn"]})
+    assert "they differ, so do not compare runs by them" in read(report.build(folders)).text
+
+
 def test_comparison_survives_runs_that_hold_nothing(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()

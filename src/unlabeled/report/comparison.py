@@ -14,6 +14,7 @@ from unlabeled.report import curves, evidence, sections
 from unlabeled.report.chart import Chart, Line
 from unlabeled.report.folder import Folder
 from unlabeled.report.wording import number, plain
+from unlabeled.transfer import arms
 from unlabeled.transfer.units import unit_of
 
 _SECTIONS = {
@@ -29,7 +30,8 @@ _NUM_LOOKS = 6
 
 def context(folders: Sequence[Folder], place: Path) -> dict[str, Any]:
     """Return what the comparison template shows; links are relative to `place`."""
-    curve, rival = _label_curve(folders)
+    shared = shared_reading(folders)
+    curve, rival = _label_curve(folders, shared)
     left = left_after(folders)
     evaluated = [folder for folder in folders if folder.results]
     return {
@@ -38,11 +40,12 @@ def context(folders: Sequence[Folder], place: Path) -> dict[str, Any]:
         "subtitle": ", ".join(folder.name for folder in folders),
         "names": _SECTIONS,
         "mixed": _mixed(folders),
-        "header": ["run", "method", "encoder", "steps", "loss", "spread", "rank", "best score",
-                   "labels saved"],
-        "rows": [_row(folder, place, left.get(folder.path)) for folder in folders],
+        "header": ["run", "method", "encoder", "steps", "loss", "spread", "rank",
+                   arms.name_of(shared) if shared else "best score", "labels saved"],
+        "rows": [_row(folder, place, left.get(folder.path), shared) for folder in folders],
+        "shared": arms.name_of(shared) if shared else "",
         "curve": sections.wide_figure(curve) if curve is not None else None,
-        "table": _table(evaluated),
+        "table": _table(evaluated, shared),
         "rival": rival,
         "hint": sections.evaluate_hint(folders[0]),
         "training": _overlays(folders, _TRAINING, "metrics"),
@@ -57,21 +60,41 @@ def _mixed(folders: Sequence[Folder]) -> bool:
     return len({plain(folder.config.get("data", {}).get("path")) for folder in folders}) > 1
 
 
-def best(folder: Folder) -> tuple[str, list[dict[str, Any]]] | None:
-    """Return the reading by which a run was judged, or its best at the most labels."""
-    results = folder.results or {}
-    groups = curves.summary(results)
-    ours = {name: rows for name, rows in groups.items() if curves.is_ours(name)}
+def shared_reading(folders: Sequence[Folder]) -> str:
+    """Return a reading of ours that all evaluated runs have; empty: there is none.
+
+    Scores of different readings say nothing of pre-training. It is the one by which all were
+    judged, else the first of the table of readings, whatever it scores.
+    """
+    evaluated = [folder for folder in folders if best(folder) is not None]
+    judged = {(folder.results or {}).get("ours") for folder in evaluated}
+    had = [set(_ours(folder)) for folder in evaluated]
+    common = set.intersection(*had) if had else set()
+    if len(judged) == 1 and judged <= common:
+        return str(judged.pop())
+    return next((name for name in ("probe", *arms.ARMS) if name in common), "")
+
+
+def _ours(folder: Folder) -> dict[str, list[dict[str, Any]]]:
+    groups = curves.summary(folder.results or {})
+    return {name: rows for name, rows in groups.items() if curves.is_ours(name)}
+
+
+def best(folder: Folder, shared: str = "") -> tuple[str, list[dict[str, Any]]] | None:
+    """Return the reading that is `shared`, by which a run was judged, or that is its best."""
+    results, ours = folder.results or {}, _ours(folder)
     if not ours:
         return None
+    if shared in ours:
+        return shared, ours[shared]
     judged = results.get("ours")
     name = judged if judged in ours else max(ours, key=lambda key: float(ours[key][-1]["mean"]))
     return str(name), ours[str(name)]
 
 
-def best_score(folder: Folder) -> str:
-    """Return the best score in words, with the labels that it took."""
-    found = best(folder)
+def best_score(folder: Folder, shared: str = "") -> str:
+    """Return the best score in words, or that of the `shared` reading, with its labels."""
+    found = best(folder, shared)
     if found is None:
         return number(None)
     row, unit = found[1][-1], unit_of((folder.results or {}).get("task")).short
@@ -103,7 +126,7 @@ def _rounds(path: Path) -> list[list[str]]:
     ]
 
 
-def _row(folder: Folder, place: Path, left: int | None) -> dict[str, Any]:
+def _row(folder: Folder, place: Path, left: int | None, shared: str) -> dict[str, Any]:
     verdict = sections.verdict(folder)
     if left is not None:
         verdict |= {"light": "none", "word": f"Left after round {left}"}
@@ -128,17 +151,17 @@ def _row(folder: Folder, place: Path, left: int | None) -> dict[str, Any]:
             number(losses[-1][1] if losses else None),
             number(last.get("spread")),
             number(last.get("effective_rank")),
-            best_score(folder),
+            best_score(folder, shared),
             f"{saved.sign}{number(saved.ratio, 2)}×" if saved is not None else number(None),
         ],
     }
 
 
-def _label_curve(folders: Sequence[Folder]) -> tuple[Chart | None, str]:
+def _label_curve(folders: Sequence[Folder], shared: str) -> tuple[Chart | None, str]:
     lines: list[Line] = []
-    rival, metric = "", "score"
+    rival, metrics = "", {str((f.results or {}).get("metric")) for f in folders if best(f)}
     for i, folder in enumerate(folders):
-        found = best(folder)
+        found = best(folder, shared)
         if found is None or folder.results is None:
             continue
         line = curves.curve_line(found[0], found[1], f"run-{i % _NUM_LOOKS}")
@@ -146,20 +169,21 @@ def _label_curve(folders: Sequence[Folder]) -> tuple[Chart | None, str]:
         if not rival and "scratch" in (groups := curves.summary(folder.results)):
             base = curves.curve_line("scratch", groups["scratch"], "base-0")
             lines.append(base)
-            rival, metric = base.name, str(folder.results.get("metric") or metric)
+            rival = base.name
     if not lines:
         return None, ""
     counts = sorted({x for line in lines for x, _ in line.points})
     axis = unit_of(_task(folders)).axis
+    metric = metrics.pop() if len(metrics) == 1 else "score"
     title = f"{metric.replace('_', ' ').capitalize()} by {axis}"
     return Chart(title, lines, axis, log_x=True, x_ticks=counts), rival
 
 
-def _table(evaluated: Sequence[Folder]) -> dict[str, Any]:
-    """Return the best reading of each run as one label table."""
+def _table(evaluated: Sequence[Folder], shared: str) -> dict[str, Any]:
+    """Return one reading of each run as one label table."""
     summary = []
     for folder in evaluated:
-        found = best(folder)
+        found = best(folder, shared)
         for row in found[1] if found is not None else []:
             name = f"{folder.name}, {curves.name_of(*found)}" if found else ""
             summary.append({**row, "reading": name, "name": name})
