@@ -36,6 +36,12 @@ def test_version_is_one(root):
     assert {project["version"], citation[1], newest[1]} == {unlabeled.__version__}
 
 
+def test_what_says_that_it_is_typed_is_marked_so(root):
+    """Without the marker (PEP 561) type checkers of users see no types at all."""
+    assert "Typing :: Typed" in (root / "pyproject.toml").read_text()
+    assert (root / "src" / "unlabeled" / "py.typed").is_file()
+
+
 def test_licence_is_apache(root):
     text = (root / "LICENSE").read_text()
     assert "Apache License" in text
