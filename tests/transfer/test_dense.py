@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -20,7 +21,8 @@ from unlabeled.api import Encoder
 from unlabeled.cli.start import main
 from unlabeled.config import EncoderConfig, ImageConfig
 from unlabeled.encoders.vision import build
-from unlabeled.errors import UsageError
+from unlabeled.errors import DataError, UsageError
+from unlabeled.modalities.image import Image
 from unlabeled.transfer import dense, dense_decoder
 
 
@@ -136,7 +138,7 @@ def test_from_the_command_line(run, capsys, monkeypatch):
     np.testing.assert_allclose(np.reshape(row["embedding"], given.shape[1:]), given[0], atol=1e-5)
 
 
-def test_a_mask_is_cut_as_its_image_and_a_bad_one_is_named(run, tmp_path):
+def test_a_mask_is_cut_as_its_image_and_a_bad_one_is_named(run, tmp_path, monkeypatch):
     from unlabeled.runs import Run
 
     opened = Run.open(run / "run")
@@ -148,6 +150,22 @@ def test_a_mask_is_cut_as_its_image_and_a_bad_one_is_named(run, tmp_path):
     with pytest.raises(UsageError, match="0 of 20 images have a mask"):
         dense.read_masks(opened, tmp_path)
     (tmp_path / "a").mkdir()
+    with monkeypatch.context() as patch:
+        read, broken = Image.read, opened.source().payload(0)
+
+        def damaged(self, payload):
+            if payload == broken:
+                raise DataError("it is damaged")
+            return read(self, payload)
+
+        patch.setattr(Image, "read", damaged)
+        shutil.copytree(run / "masks", tmp_path / "more")
+        shutil.copy(run / "masks" / "a" / "1.png", tmp_path / "more" / "z.png")
+        few = dense.read_masks(opened, tmp_path / "more")
+    assert (len(few.inputs), len(few.masks)) == (19, 19)
+    assert few.notes[0].startswith("1 images with a mask cannot be read (first: a/0.png: it is")
+    assert few.notes[1].startswith("1 masks are of no image of the run (first:")
+    assert not scenes.notes
     for number in range(4):
         PIL.Image.new("RGB", (32, 24)).save(tmp_path / "a" / f"{number}.png")
     with pytest.raises(UsageError, match="it is RGB, not one class a pixel"):

@@ -51,6 +51,8 @@ def compare(
     interrupted comparison. With RUN RUN ... it puts runs that are there side by side.
     """
     if no_labels:
+        what = "--no-labels compares runs by their loss on held-out text"
+        refuse(what, label_column=label_column, kind=kind, out=out)
         _without_labels(things, methods, labels or test)
         return
     if methods is None:

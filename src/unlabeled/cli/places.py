@@ -19,7 +19,7 @@ def judge(folder: Path, masks: Path, counts: Sequence[int], seed: int) -> None:
     from unlabeled.runs import Run
     from unlabeled.transfer.dense import evaluate_masks
 
-    rows = evaluate_masks(Run.open(folder), masks, counts, seed)
+    rows, notes = evaluate_masks(Run.open(folder), masks, counts, seed)
     show.say("Mean intersection over union, on half of the images (95 % interval over draws):")
     cells = [
         (
@@ -29,6 +29,8 @@ def judge(folder: Path, masks: Path, counts: Sequence[int], seed: int) -> None:
         for row in rows
     ]  # fmt: skip
     show.table(("features", "reading", "masks", "mIoU", "interval"), cells)
+    for note in notes:
+        show.say(f"Note: {note}")
     show.next_commands(
         [
             (f"unlabeled report {folder}", "where the encoder looks, patches as colours"),

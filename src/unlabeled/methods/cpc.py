@@ -86,12 +86,12 @@ class CPC(Method):
                 break
             asked = heard[:, k:] & heard[:, :-k]
             guess = full(layer(told[:, :-k]))[asked]  # (M, P)
-            others = self._others(batch.keys, asked, row[:, k:], len(pool), salt=k)
+            others = self._others(batch.keys, asked, len(pool), salt=k)
             logits.append(self._compare(guess, aims[:, k:][asked], pool[others]))
             wrong.append(others == row[:, k:][asked][:, None])
         return _nce(torch.cat(logits), torch.cat(wrong))
 
-    def _others(self, keys: Tensor, asked: Tensor, row: Tensor, size: int, salt: int) -> Tensor:
+    def _others(self, keys: Tensor, asked: Tensor, size: int, salt: int) -> Tensor:
         """Draw tokens of the batch for each asked one, (M, K) rows of the pool."""
         count = self.config.num_negatives
         draws = uniform(keys, asked.shape[1] * count, salt=salt).view(*asked.shape, count)

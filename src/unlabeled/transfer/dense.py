@@ -27,7 +27,7 @@ from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import write_json
 from unlabeled.modalities.base import Modality
 from unlabeled.transfer.dense_decoder import decode
-from unlabeled.transfer.features import Inputs, Payloads
+from unlabeled.transfer.features import Inputs, Payloads, said_bad
 from unlabeled.transfer.segments import IGNORED, linear, mean_iou, shares
 from unlabeled.transfer.stats import interval
 
@@ -47,11 +47,13 @@ class Scenes:
         inputs: (N, C, E, E) as the encoder sees them.
         masks: (N, E, E) int64 classes, `IGNORED` where nothing is said.
         classes: K values of the masks, ascending; classes are positions in it.
+        notes: what was left out.
     """
 
     inputs: Tensor
     masks: Tensor
     classes: list[int]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def read_masks(run: Run, folder: Path) -> Scenes:
         )
     table = np.full(256, IGNORED)
     table[classes] = range(len(classes))
-    return Scenes(inputs.plain(slice(None)), torch.from_numpy(table[values]), classes)
+    notes, alone = said_bad(inputs.bad, "images with a mask"), sorted(found.keys() - set(names))
+    if alone:
+        notes.append(f"{len(alone)} masks are of no image of the run (first: {found[alone[0]]}).")
+    return Scenes(inputs.plain(slice(None)), torch.from_numpy(table[values]), classes, notes)
 
 
 def _mask(path: Path, edge: int) -> NDArray[np.uint8]:
@@ -247,8 +252,19 @@ def _row(name: str, reading: str, count: int, scores: list[float], steps: list[i
     return Row(name, reading, count, seen.mean, seen.low, seen.high, steps)
 
 
-def evaluate_masks(run: Run, folder: Path, counts: Sequence[int], seed: int = 0) -> list[Row]:
+def evaluate_masks(
+    run: Run, folder: Path, counts: Sequence[int], seed: int = 0
+) -> tuple[list[Row], list[str]]:
     """Compare patch features of a run with those before training and with colours.
+
+    Args:
+        run: of images.
+        folder: of the masks.
+        counts: annotated images that are learned from.
+        seed: of halves and draws.
+
+    Returns:
+        The scores, and what a person should know.
 
     Raises:
         UsageError: there are too few masks, or the encoder has no maps.
@@ -266,6 +282,7 @@ def evaluate_masks(run: Run, folder: Path, counts: Sequence[int], seed: int = 0)
         "images": len(scenes.masks),
         "side": ours.shape[1],
         "rows": [vars(row) for row in rows],
+        "notes": scenes.notes,
     }
     write_json(run.folder / "evaluate" / "dense.json", record)
-    return rows
+    return rows, scenes.notes
