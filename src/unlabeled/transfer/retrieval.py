@@ -136,7 +136,8 @@ def judge(run: Run, table: Table) -> dict[str, Any]:
         ``rows`` (name -> see `ranked`), ``queries``, ``documents``.
     """
     text: Any = run.modality()
-    networks = {"pre-trained": run.encoder(), "untrained network": run.untrained(0)}
+    fresh = run.untrained(run.config.loop.seed)
+    networks = {"pre-trained": run.encoder(), "untrained network": fresh}
     made = {
         name: [features(network, text, texts, length=text.config.length)
                for texts in (table.queries, table.documents)]
