@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unlabeled.cli import checks, show
+from unlabeled.cli.draft import rows_of
 from unlabeled.errors import UsageError
 from unlabeled.kinds import KINDS
 
@@ -141,9 +141,7 @@ def _reader(asked: Asked, folder: Path | None, source: Source) -> Any:
 
 def _write(found: Findings, out: Path) -> None:
     """Write the table, whole or not at all."""
-    draft = out.with_name(f".{out.name}.part")
-    with draft.open("w", newline="", encoding="utf-8", errors="replace") as file:
-        table = csv.writer(file)
+    with rows_of(out, errors="replace") as table:
         table.writerow(("path", "finding", "score", "like", "label", "likely"))
         for one in found.found:
             like = "" if one.like is None else found.name(one.like)
@@ -151,7 +149,6 @@ def _write(found: Findings, out: Path) -> None:
                 (found.name(one.row), one.what, f"{one.score:.4f}", like, found.labels[one.row],
                  one.likely)
             )  # fmt: skip
-    draft.replace(out)
 
 
 def _page(reader: Any, found: Findings, asked: Asked) -> Path:

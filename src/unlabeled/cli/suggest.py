@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unlabeled.cli import checks, show
+from unlabeled.cli.draft import draft_of
 from unlabeled.cli.explore import Where, path_of, source_of
 from unlabeled.cli.learn import RunFolder
 from unlabeled.cli.measure import LabelColumn, Labels
@@ -162,8 +163,7 @@ def _write(asked: Asked, earlier: Earlier | None, out: Path) -> None:
     before = [] if earlier is None else earlier.rows
     if earlier is not None:
         fields = [*earlier.fields, *(name for name in fields if name not in earlier.fields)]
-    draft = out.with_name(f".{out.name}.part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
+    with draft_of(out) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, fields, restval="", extrasaction="ignore")
         table.writeheader()
         table.writerows(before)
@@ -171,7 +171,6 @@ def _write(asked: Asked, earlier: Earlier | None, out: Path) -> None:
             split = ("test" if tests else "train") if asked.tests else ""
             begins = " ".join(text.split())[:_EXCERPT]
             table.writerow({"path": name, "label": "", "split": split, "begins": begins})
-    draft.replace(out)
 
 
 def _page(encoder: object, asked: Asked, out: Path) -> Path:

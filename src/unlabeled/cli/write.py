@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled.cli import checks
+from unlabeled.cli.draft import draft_of, rows_of
 from unlabeled.errors import DataError, UsageError
 from unlabeled.items import named_payloads
 from unlabeled.modalities.decode import decode
@@ -62,13 +62,13 @@ def embeddings(encoder: Encoder, source: Source, out: Path, whiten: bool = False
         dim = white.matrix.shape[1]
     vector = pa.list_(pa.float32(), dim)
     schema = pa.schema([("name", pa.string()), ("embedding", vector)])
-    draft = out.with_name(f".{out.name}.part")
-    with pq.ParquetWriter(draft, schema) as writer:
+    with draft_of(out) as draft, pq.ParquetWriter(draft, schema) as writer:
         for names, rows in _outputs(encoder.network, encoder, source, count):
             rows = rows if white is None else white(rows)
             flat = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), dim)
             writer.write_table(pa.table([pa.array(names), flat], schema=schema))
-    return _finish(draft, out, count)
+        _some(count)
+    return count
 
 
 def parts(encoder: Encoder, source: Source, place: str | None, out: Path) -> Count:
@@ -99,9 +99,11 @@ def parts(encoder: Encoder, source: Source, place: str | None, out: Path) -> Cou
     if place is not None and names:
         rows = parted.centred(rows, _speakers(source, place, names), rows.mean(0))
     vector = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
-    draft = out.with_name(f".{out.name}.part")
-    pq.write_table(pa.table([pa.array(names, pa.string()), vector], ["name", "embedding"]), draft)
-    return _finish(draft, out, count)
+    table = pa.table([pa.array(names, pa.string()), vector], ["name", "embedding"])
+    with draft_of(out) as draft:
+        pq.write_table(table, draft)
+        _some(count)
+    return count
 
 
 def _speakers(source: Source, place: str, names: list[str]) -> NDArray[Any]:
@@ -135,15 +137,15 @@ def maps(encoder: Encoder, source: Source, out: Path) -> Count:
         [("name", pa.string()), ("height", pa.int32()), ("width", pa.int32()),
          ("embedding", pa.list_(pa.float32()))]
     )  # fmt: skip
-    draft = out.with_name(f".{out.name}.part")
-    with pq.ParquetWriter(draft, schema) as writer:
+    with draft_of(out) as draft, pq.ParquetWriter(draft, schema) as writer:
         for inputs in _inputs(encoder, source, count, MAPS):
             found = patch_maps(encoder.network, inputs.plain(slice(None))).numpy()
             names = _names(source, inputs)
             sides = [[found.shape[axis]] * len(found) for axis in (1, 2)]
             flat = list(found.reshape(len(found), -1))
             writer.write_table(pa.table([pa.array(names), *sides, flat], schema=schema))
-    return _finish(draft, out, count)
+        _some(count)
+    return count
 
 
 def predictions(classifiers: Mapping[str, Classifier], source: Source, out: Path) -> Count:
@@ -165,16 +167,15 @@ def predictions(classifiers: Mapping[str, Classifier], source: Source, out: Path
 
     count, readers = Count(), list(classifiers.values())
     header = [one.meaning.header(column) for column, one in classifiers.items()]
-    draft = out.with_name(f".{out.name}.part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
+    with rows_of(out) as table:
         table.writerow(["path", *chain(*header)])
         for inputs in _inputs(readers[0], source, count):
             outputs = [of_inputs(one.model, inputs, precision="fp32") for one in readers]
             parts = [one.meaning.cells(x) for one, x in zip(readers, outputs, strict=True)]
             rows = zip(_names(source, inputs), *parts, strict=True)
             table.writerows([name, *chain(*cells)] for name, *cells in rows)
-    return _finish(draft, out, count)
+        _some(count)
+    return count
 
 
 def lots(folder: Path, source: Source, place: str, out: Path) -> Count:
@@ -191,15 +192,14 @@ def lots(folder: Path, source: Source, place: str, out: Path) -> Count:
     reader = load(Run.open(folder))
     inputs = Inputs(source, range(len(source)), reader.modality)
     count = Count(len(inputs), inputs.bad)
-    draft = out.with_name(f".{out.name}.part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
+    with rows_of(out) as table:
         table.writerow(["path", "label", "score"])
         if len(inputs):
             groups = groups_of(source, place)
             who = None if groups is None else groups[inputs.indices]
             _label(table, reader.classes, _names(source, inputs), reader.chances(inputs, who))
-    return _finish(draft, out, count)
+        _some(count)
+    return count
 
 
 def _names(source: Source, inputs: Inputs) -> list[str]:
@@ -223,15 +223,14 @@ def transcripts(folder: Path, source: Source, out: Path) -> Count:
     from unlabeled.transfer.transcribe import transcribe
 
     count = Count()
-    draft = out.with_name(f".{out.name}.part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
+    with rows_of(out) as table:
         table.writerow(["path", "text"])
         for texts, inputs in transcribe(Run.open(folder), source):
             table.writerows(zip(_names(source, inputs), texts, strict=True))
             count.bad += inputs.bad
             count.good += len(texts)
-    return _finish(draft, out, count)
+        _some(count)
+    return count
 
 
 def stretches(folder: Path, source: Source, out: Path) -> Count:
@@ -249,9 +248,7 @@ def stretches(folder: Path, source: Source, out: Path) -> Count:
     with quiet():
         reader = MomentReader(Run.open(folder))
     count = Count()
-    draft = out.with_name(f".{out.name}.part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
+    with rows_of(out) as table:
         table.writerow(["path", "start", "end", "label", "score"])
         for name, found in reader(source):
             if isinstance(found, DataError):
@@ -261,7 +258,8 @@ def stretches(folder: Path, source: Source, out: Path) -> Count:
                 times = [f"{round(time, 4):g}" for time in (one.start, one.end)]
                 table.writerow([name, *times, one.label, f"{one.score:.4f}"])
             count.good += 1
-    return _finish(draft, out, count)
+        _some(count)
+    return count
 
 
 def actions(folder: Path, logs: Source, out: Path) -> Count:
@@ -278,9 +276,7 @@ def actions(folder: Path, logs: Source, out: Path) -> Count:
         raise UsageError("A policy acts on logs: tables of numbers, a row a step. These are none.")
     count = Count()
     policy = Policy.from_run(folder)
-    draft = out.with_name(f".{out.name}.part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
+    with rows_of(out) as table:
         table.writerow(["path", "step", *policy.actions])
         for parts in np.split(np.arange(len(logs)), np.flatnonzero(np.diff(logs.groups)) + 1):
             name = logs.episode(parts[0])
@@ -292,7 +288,8 @@ def actions(folder: Path, logs: Source, out: Path) -> Count:
             for step, row in enumerate(policy.along(log).tolist()):
                 table.writerow([name, step, *(f"{value:.6g}" for value in row)])
             count.good += 1
-    return _finish(draft, out, count)
+        _some(count)
+    return count
 
 
 def sentences(data: str, column: str | None) -> Iterator[tuple[str, list[str]]]:
@@ -328,8 +325,8 @@ def tags(tagger: Tagger, given: Iterator[tuple[str, list[str]]], out: Path) -> i
     Raises:
         DataError: there is none.
     """
-    count, draft = 0, out.with_name(f".{out.name}.part")
-    with draft.open("w", encoding="utf-8") as file:
+    count = 0
+    with draft_of(out) as draft, draft.open("w", encoding="utf-8") as file:
         while block := list(islice(given, CHUNK)):
             rows = zip(block, tagger([words for _, words in block]), strict=True)
             for (name, words), (said, chances) in rows:
@@ -337,10 +334,8 @@ def tags(tagger: Tagger, given: Iterator[tuple[str, list[str]]], out: Path) -> i
                 line = {"name": name, "words": words, "tags": said, "scores": scores}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
             count += len(block)
-    if not count:
-        draft.unlink()
-        raise DataError("There is no sentence to tag.")
-    draft.replace(out)
+        if not count:
+            raise DataError("There is no sentence to tag.")
     return count
 
 
@@ -369,10 +364,8 @@ def _inputs(
             yield inputs
 
 
-def _finish(draft: Path, out: Path, count: Count) -> Count:
+def _some(count: Count) -> None:
+    """Refuse a file without a sample."""
     if not count.good:
-        draft.unlink()
         name, reason = count.bad[0]
         raise DataError(f"None of {len(count.bad)} samples can be read. First: {name}: {reason}")
-    draft.replace(out)
-    return count
