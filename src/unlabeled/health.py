@@ -163,7 +163,8 @@ class Health:
             "uniform": self._uniform(parts),
             "constant": self._constant(parts),
             "line": self._one_line(reading, parts),
-            "chance": progress > 0.3 and self._at_chance(loss),
+            "chance": progress > 0.3 and not self.prototypes and self._at_chance(loss),
+            "untaught": progress > 0.3 and bool(self.prototypes) and self._at_chance(loss),
             "unigram": progress > 0.3 and self._at_unigram(loss),
             "codes": parts.get("code_perplexity", math.inf) <= FEWEST_CODES,
             "still": progress > 0.3 and parts.get("guess_spread", 1.0) < LEAST_SPREAD,
@@ -254,6 +255,11 @@ WORDS: Mapping[str, str] = {
     "chance": "After a third of the run the loss is still that of knowing nothing. Try a higher "
     "optim.lr, a lower temperature, or look with `unlabeled inspect` whether the views still "
     "show the sample.",
+    "untaught": "After a third of the run the loss is still that of choosing among the prototypes "
+    "at random: the student learns nothing from its targets. Divide their temperature by two to "
+    "four (method.teacher_temperature and first_temperature, of SwAV method.epsilon; the colder, "
+    "the less two views must share), take fewer prototypes (method.out_dim, num_prototypes), or "
+    "look with `unlabeled inspect` whether two views still show the same sample.",
     "unigram": "After a third of the run the loss is still that of single-token frequencies: "
     "context is not used. Try a higher optim.lr or more steps; check for repeated documents "
     "with `unlabeled inspect`.",

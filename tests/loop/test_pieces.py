@@ -299,6 +299,18 @@ def test_collapse_is_named_after_some_patience(
     assert health.collapsed()
 
 
+@pytest.mark.parametrize(("prototypes", "word"), [(64, "teacher_temperature"), (None, "optim.lr")])
+def test_a_loss_of_guessing_is_explained_by_what_the_method_guesses(
+    prototypes: int | None, word: str
+) -> None:
+    health = Health("x", math.log(64), prototypes=prototypes, first=Reading(0.5, 30, 0.5))
+    for _ in range(PATIENCE):
+        said = health.check(Reading(0.5, 30, 0.5), {}, math.log(64), 0.5)
+    assert len(said) == 1
+    assert word in said[0]
+    assert not health.collapsed()
+
+
 @pytest.mark.parametrize(
     ("parts", "word"),
     [

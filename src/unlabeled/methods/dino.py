@@ -78,6 +78,7 @@ class DINO(Method):
     def __init__(self, config: Config, encoder: Encoder, modality: Modality) -> None:
         super().__init__()
         self.config, self.encoder = config, encoder
+        encoder.open_branches()  # as the authors' ResNets (torchvision's) begin: features to teach
         for view in self.views().values():
             require_tiles(encoder, modality, view)
         self.head = PrototypeHead(

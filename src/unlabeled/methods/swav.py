@@ -72,6 +72,7 @@ class SwAV(Method):
         super().__init__()
         c = self.config = config
         self.encoder = encoder
+        encoder.open_branches()  # as the authors' ResNets begin (zero_init_residual=False)
         for view in self.views().values():
             require_tiles(encoder, modality, view)
         self.projector = perceptron(encoder.dim, c.hidden_dim, c.out_dim, 2)
