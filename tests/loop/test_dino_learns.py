@@ -43,7 +43,7 @@ def test_short_runs_raise_no_alarm_and_beat_the_untrained_network(
     read = config.modality.model_copy(update=real_digits.LOOK)
     run = Run.open(loop.pretrain(config.model_copy(update={"modality": read}), tmp_path / "run"))
     assert [line["alarms"] for line in run.health()] == [[]] * 15
-    assert run.metrics()[-1]["loss"] < 0.9 * np.log(64)
+    assert np.mean([line["loss"] for line in run.metrics()[-30:]]) < 0.9 * np.log(64)
     trained, untrained = (
         _accuracy(run, network, classes) for network in (run.encoder(), run.untrained(seed))
     )
