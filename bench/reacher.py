@@ -228,6 +228,19 @@ def _share(share: float | None) -> str:
     return "-" if share is None else f"{share:.2f}".removeprefix("0")
 
 
+def require() -> None:
+    """Say what is missing where there is no simulation.
+
+    Raises:
+        SystemExit: it is.
+    """
+    if not (find_spec("gymnasium") and find_spec("mujoco")):
+        raise SystemExit(
+            "Success is counted in a simulation, which needs gymnasium and mujoco: "
+            'pip install "unlabeled[simulation]". Skipped.'
+        )
+
+
 def main() -> None:
     """Read the command line."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -246,11 +259,7 @@ def main() -> None:
     learn.add_argument("--quick", action="store_true", help="short trainings without a search")
     learn.add_argument("--out", type=Path)
     asked = words.parse_args()
-    if not (find_spec("gymnasium") and find_spec("mujoco")):
-        raise SystemExit(
-            "Success is counted in a simulation, which needs gymnasium and mujoco: "
-            'pip install "unlabeled[simulation]". Skipped.'
-        )
+    require()
     if asked.verb == "clone":
         clone(asked)
     else:
