@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -205,16 +204,27 @@ def peak(words: Sequence[str]) -> int:
 
 def written(folder: Path, form: str, steps: int, files: int) -> Path:
     """Write logs, in a process of its own so that its memory is not that of what reads; a path."""
+    words = [
+        "--write",
+        str(folder),
+        "--formats",
+        form,
+        "--steps",
+        str(steps),
+        "--files",
+        str(files),
+    ]
+    subprocess.run([sys.executable, __file__, *words], check=True)
+    first = folder / f"long-0000{FORMATS[form][0]}"
+    return first if files == 1 and form != "lerobot" else folder
+
+
+def write_all(folder: Path, form: str, steps: int, files: int) -> None:
+    """Write logs here."""
     suffix, write = FORMATS[form]
     folder.mkdir(parents=True)
-    names = [folder / f"long-{number:04d}{suffix}" for number in range(files)]
-    if os.fork() == 0:
-        for number, name in enumerate(names):
-            write(name, steps // files, number)
-        os._exit(0)
-    if os.wait()[1]:
-        raise SystemExit(f"{form} could not be written")
-    return names[0] if files == 1 and form != "lerobot" else folder
+    for number in range(files):
+        write(folder / f"long-{number:04d}{suffix}", steps // files, number)
 
 
 def size(folder: Path) -> int:
@@ -243,7 +253,11 @@ def main() -> None:
     words.add_argument("--files", type=int, default=1)
     words.add_argument("--formats", default=",".join(FORMATS))
     words.add_argument("--out", type=Path)
+    words.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     asked = words.parse_args()
+    if asked.write:
+        write_all(asked.write, asked.formats, asked.steps, asked.files)
+        return
     rows: list[dict[str, object]] = []
     forms = asked.formats.split(",")
     for form, steps in [(forms[0], FEW), *((form, asked.steps) for form in forms)]:

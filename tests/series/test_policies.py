@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
+import PIL.Image
 import pytest
 import torch
 
@@ -137,3 +140,50 @@ def test_what_cannot_be_learned_from_is_answered(run: Run, tmp_path: Path) -> No
     pandas.DataFrame({"place": np.zeros(48), "heat": np.ones(48)}).to_csv(bad / "0.csv")
     with pytest.raises(UsageError, match=r"no demonstration can be read .*no column 'speed'"):
         cloning.finetune(run, bad, quick=True)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The bench of policies from pictures, which needs no simulator for what is tested here."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "bench"))
+    return importlib.import_module("reacher_pixels")
+
+
+def test_floor_and_ceiling_stand_below_the_curve(bench: Any) -> None:
+    rows = [(None, "random actions", 0.0), (None, "expert", 1.0), (5, "frozen", 0.254),
+            (20, "frozen", 0.5), (20, "from scratch", 0.1)]  # fmt: skip
+    names = ("demonstrations", "arm", "success")
+    table = bench.reacher.table([dict(zip(names, row, strict=True)) for row in rows])
+    assert [line.split() for line in table.splitlines()] == [
+        ["success", "with", "5", "20"], ["frozen", ".25", ".50"], ["from", "scratch", "-", ".10"],
+        ["random", "actions", ".00", ".00"], ["expert", "1.00", "1.00"],
+    ]  # fmt: skip
+
+
+def test_actions_are_learned_from_recorded_frames_and_a_table(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is done follows the brightness of this frame and of the one before."""
+    rng, rows = np.random.default_rng(0), []
+    for episode in range(3):
+        light = rng.integers(0, 255, 30)
+        before = light[np.maximum(np.arange(30) - 1, 0)]
+        for step, (now, then) in enumerate(zip(light, before, strict=True)):
+            path = f"{episode}/{step}.png"
+            (tmp_path / str(episode)).mkdir(exist_ok=True)
+            PIL.Image.new("RGB", (9, 9), (int(now),) * 3).save(tmp_path / path)
+            rows.append({"path": path, "episode": episode, "action.push": (2 * now - then) / 255})
+    pandas.DataFrame(rows).to_csv(tmp_path / "actions.csv", index=False)
+    monkeypatch.setattr(cloning, "QUICK_STOPS", (150,))
+    monkeypatch.setattr(cloning, "QUICK_RATES", (1e-2,))
+    parts = []
+    for frames, states, actions in bench.episodes(tmp_path):
+        assert len(frames) == 30
+        assert states.shape == (30, 0)
+        told = np.stack([frame.mean((0, 1))[:1] for frame in frames]).astype(np.float32)
+        parts.append(bench.Steps(torch.from_numpy(bench.both(told)), actions, None))
+    _, missed = bench.learn(parts[0], parts[1], quick=True, seed=0)
+    assert missed < 0.1 * parts[1].y.var()
+    (tmp_path / "actions.csv").write_text("path,episode\na.png,0\n")
+    with pytest.raises(SystemExit, match="columns action"):
+        list(bench.episodes(tmp_path))
