@@ -165,16 +165,16 @@ def learn(learned: Steps, checked: Steps, quick: bool, seed: int) -> tuple[Any, 
         recipe = Recipe(rate, stops[-1], PLAIN, cloning.BATCH, decay=0.01)
         loss = torch.nn.functional.mse_loss
         for _, found in train(head, learned, learned.indices, learned.y, recipe, seed, stops, loss):
-            missed = float((_said(found, checked.x) - checked.y).square().mean())
+            missed = float(np.square(_said(found, checked.x) - checked.y).mean())
             if missed < best[1]:
                 best = copy.deepcopy(found).cpu().eval(), missed
     return best
 
 
 @torch.inference_mode()
-def _said(head: Any, x: torch.Tensor) -> torch.Tensor:
+def _said(head: Any, x: torch.Tensor) -> np.ndarray:
     where = next(head.parameters()).device
-    return head(x.to(where)).cpu()  # type: ignore[no-any-return]
+    return np.asarray(head(x.to(where)).cpu().numpy())
 
 
 def ends(head: Any, tell: Told, starts: int, bounds: np.ndarray) -> np.ndarray:
@@ -186,7 +186,7 @@ def ends(head: Any, tell: Told, starts: int, bounds: np.ndarray) -> np.ndarray:
         told = tell([camera(env) for env in envs], np.asarray(states, np.float32))
         x = np.concatenate([told, told if before is None else before], 1)
         before = told
-        actions = np.clip(_said(head, torch.from_numpy(x)).numpy(), *bounds)
+        actions = np.clip(_said(head, torch.from_numpy(x)), *bounds)
         states = [env.step(a)[0] for env, a in zip(envs, actions, strict=True)]
     return np.hypot(*np.asarray(states)[:, 8:10].T)
 

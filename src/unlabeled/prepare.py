@@ -30,7 +30,7 @@ WATCHED = 256
 KEPT_BYTES = 1 << 30
 """Decoded samples that a run without data workers keeps in memory."""
 
-KEPT_LOGS = 1 << 25
+KEPT_LOGS = 1 << 23
 """The same of logs, which are cheap to read again and may be of any length."""
 
 

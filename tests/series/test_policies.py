@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -181,7 +182,9 @@ def test_actions_are_learned_from_recorded_frames_and_a_table(
         assert len(frames) == 30
         assert states.shape == (30, 0)
         told = np.stack([frame.mean((0, 1))[:1] for frame in frames]).astype(np.float32)
-        parts.append(bench.Steps(torch.from_numpy(bench.both(told)), actions, None))
+        parts.append(
+            bench.Steps(torch.from_numpy(bench.both(told)), actions, SimpleNamespace(name="image"))
+        )
     _, missed = bench.learn(parts[0], parts[1], quick=True, seed=0)
     assert missed < 0.1 * parts[1].y.var()
     (tmp_path / "actions.csv").write_text("path,episode\na.png,0\n")

@@ -22,7 +22,7 @@ _EVERY = 256
 """Rows between two offsets of a csv file that are kept."""
 
 _EXAMPLES = 100
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 _KEPT = 1 << 26
 """Bytes of unpacked row groups above which they are not kept for the next stretch."""
 
@@ -99,6 +99,7 @@ class CsvLog(Columns):
                 arrow.ConvertOptions(
                     column_types=types, null_values=sorted(_MISSING), include_columns=names
                 ),
+                pa.system_memory_pool(),  # arrow's own keeps for itself what it no longer needs
             )
         except (OSError, ValueError) as error:
             raise DataError(

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from unlabeled.device import world
@@ -70,20 +71,25 @@ class _Map(nn.BatchNorm2d):
         return normalise(self, x) if self.training else super().forward(x)
 
 
-class _ActiveMap(BatchNormAct2d):  # type: ignore[misc]
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            found: Tensor = super().forward(x)
-            return found
-        active: Tensor = self.act(self.drop(normalise(self, x)))
-        return active
+def _classes() -> dict[type[nn.Module], type[nn.Module]]:
+    """Return what takes the place of which layer.
 
+    Where timm is not imported no layer is timm's, and importing it takes 30 MB.
+    """
+    found: dict[type[nn.Module], type[nn.Module]] = {nn.BatchNorm1d: _Flat, nn.BatchNorm2d: _Map}
+    if "timm" in sys.modules:
+        from timm.layers import BatchNormAct2d
 
-_CLASSES: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm1d: _Flat,
-    nn.BatchNorm2d: _Map,
-    BatchNormAct2d: _ActiveMap,
-}
+        class ActiveMap(BatchNormAct2d):  # type: ignore[misc]
+            def forward(self, x: Tensor) -> Tensor:
+                if not self.training:
+                    plain: Tensor = super().forward(x)
+                    return plain
+                active: Tensor = self.act(self.drop(normalise(self, x)))
+                return active
+
+        found[BatchNormAct2d] = ActiveMap
+    return found
 
 
 def synchronise(module: nn.Module) -> int:
@@ -96,7 +102,8 @@ def synchronise(module: nn.Module) -> int:
     """
     if world() == 1:
         return 0
-    found = [layer for layer in module.modules() if type(layer) in _CLASSES]
+    classes = _classes()
+    found = [layer for layer in module.modules() if type(layer) in classes]
     for layer in found:
-        layer.__class__ = _CLASSES[type(layer)]
+        layer.__class__ = classes[type(layer)]
     return len(found)
