@@ -344,7 +344,7 @@ def labels(
     table = Path(data.path)
     timed = task in (None, "tagging") and spans.timed(data.kind)
     if timed and given is not None and spans.form_of(Path(given), label_column) is not None:
-        if spans.own_folder(Path(given), data.path) is None:
+        if spans.own_folder(Path(given), data.path, label_column) is None:
             spans.read(Path(given), samples, data.path, label_column)
         return given
     if given is not None and not Path(given).exists() and (table.is_file() or rows(data.kind)):

@@ -124,7 +124,8 @@ def _learn(
                 tagged = frame_tagger.finetune(run, labels, frozen=frozen, **how)
         said = f"accuracy {tagged.accuracy:.3f}, macro F1 {tagged.macro_f1:.3f}"
         counted = f"{tagged.validation:,} {tag_form.form_of(run).item}"
-        _learned(tagged, said, counted, f"Tagger  {tagged.folder}")
+        kept = "\n".join([*(f"Note: {note}" for note in tagged.notes), f"Tagger  {tagged.folder}"])
+        _learned(tagged, said, counted, kept)
         return None
     how |= {"task": task, "frozen": frozen, "class_weights": class_weights}
     columns = columns_in(how["label_column"], labels or run.config.data.path)

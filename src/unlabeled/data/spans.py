@@ -65,19 +65,22 @@ def form_of(path: Path, label_column: str | None = None) -> str | None:
         return None
 
 
-def own_folder(path: Path, data: str | Path) -> Path | None:
+def own_folder(
+    path: Path, data: str | Path, label_column: str | None = None
+) -> Path | None:  # fmt: skip
     """Return the folder of labels whose recordings or logs lie beside them; None: the data's own.
 
     Args:
         path: a table, or a folder of label tracks.
         data: the file or folder that a run was made from.
+        label_column: name of the column of labels, where it cannot be guessed.
     """
     folder = path if path.is_dir() else path.parent
     root = Path(data).expanduser().resolve()
     if path.is_dir():
         beside = [f for f in folder.iterdir() if f.suffix.lower() in kinds.AUDIO]
     else:
-        words = read_columns(path, [_columns(path, None).get("path", "")])[0][:1]
+        words = read_columns(path, [_columns(path, label_column)["path"]])[0][:1]
         beside = [folder / str(word).partition("#")[0] for word in words]
     if not beside or not beside[0].is_file() or beside[0].resolve().is_relative_to(root):
         return None

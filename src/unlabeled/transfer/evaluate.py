@@ -186,7 +186,7 @@ class _Asked:
         return material, chosen, frozen, _grid(material, self.counts, quick)
 
     def _of_items(self, run: Run, arms: Sequence[str] | None) -> Laid:
-        quick, form = self.quick, tag_form.form_of(run)
+        quick, form = self.quick, tag_form.form_of(run, self.runs)
         most = max(self.counts or (form.quick_grid if quick else form.grid))
         material = tagging.prepare(
             form, *self.given, most=most, draws=self.draws, seed=self.seed,

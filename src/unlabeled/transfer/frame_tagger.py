@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from unlabeled.data.marks import Marked, unlabelled
 from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import read_json, write_json
-from unlabeled.transfer import headed, tag_roster, tagging
+from unlabeled.transfer import headed, tagging
 from unlabeled.transfer.frame_clock import clock_of
 from unlabeled.transfer.frame_rows import FrameRows
-from unlabeled.transfer.metrics import accuracy, macro_f1
-from unlabeled.transfer.roster import FIRST_LAYER
-from unlabeled.transfer.tag_features import NetFeatures
-from unlabeled.transfer.tag_finetune import FACTS, Tuned
+from unlabeled.transfer.tag_finetune import FACTS, Tuned, learned
 from unlabeled.transfer.tag_frames import FRAMES, STEPS, Moments
-from unlabeled.transfer.tag_readings import FrameTagger, TagProbe, TrainedTags, start_from
+from unlabeled.transfer.tag_readings import FrameTagger
 
 if TYPE_CHECKING:
     from unlabeled.runs import Run
@@ -55,31 +51,10 @@ def finetune(
     """
     form = Moments(run)
     material = tagging.for_training(form, labels, label_column, seed)
-    probe = TagProbe(material, NetFeatures(material, run.encoder))
-
-    def start(rows: NDArray[np.int64], draw: int) -> nn.Module:
-        model = FrameTagger(run.encoder(), len(material.classes))
-        start_from(model.head, probe.fitted(rows))
-        return model
-
-    if frozen:
-        outcome, model = probe(material.pool, 0, 0), start(material.pool, 0)
-    else:
-        base = {"lowest": FIRST_LAYER}
-        arm = TrainedTags(material, start, tag_roster.search_of(quick), base, seed, keep=True)
-        outcome = arm(material.pool, 0, 0)
-        assert arm.kept is not None
-        model = arm.kept
-    expected = material.expected
-    found = Tuned(
-        model.cpu().eval(),
-        material.classes,
-        accuracy(outcome.validation, expected),
-        macro_f1(outcome.validation, expected, len(material.classes)),
-        len(expected),
-        outcome.choices,
-        run.folder / "finetune",
-    )
+    found = learned(
+        run, material, lambda: FrameTagger(run.encoder(), len(material.classes)), quick, seed,
+        frozen,
+    )  # fmt: skip
     _save(found, material)
     return found
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -69,6 +69,7 @@ class Tuned:
         validation: words in the validation part.
         choices: rate and length of training.
         folder: where it lies.
+        notes: what of the labels was left out, and what they cover.
     """
 
     model: nn.Module
@@ -78,6 +79,7 @@ class Tuned:
     validation: int
     choices: dict[str, Any]
     folder: Path
+    notes: Sequence[str] = ()
 
 
 def finetune(
@@ -101,29 +103,58 @@ def finetune(
         UsageError: with the sentence to print.
     """
     material = tagging.for_training(tag_form.form_of(run), labels, label_column, seed)
+    found = learned(
+        run, material, lambda: _on_top(run.encoder(), run.modality(), material.classes, seed),
+        quick, seed,
+    )  # fmt: skip
+    _save(run, found, material)
+    return found
+
+
+def learned(
+    run: Run,
+    material: tagging.TagMaterial,
+    make: Callable[[], Any],
+    quick: bool,
+    seed: int,
+    frozen: bool = False,
+) -> Tuned:
+    """Train on what is labelled, from the head of the linear probe, and score the validation part.
+
+    Args:
+        run: whose encoder training starts from.
+        material: what is labelled.
+        make: makes the pre-trained network with a head of its own.
+        quick: a short training without a search.
+        seed: of training.
+        frozen: whether nothing is trained but the probe.
+    """
     probe = TagProbe(material, NetFeatures(material, run.encoder))
 
     def start(rows: NDArray[np.int64], draw: int) -> nn.Module:
-        model = _on_top(run.encoder(), run.modality(), material.classes, seed)
-        start_from(model.head, probe.fitted(rows))
+        model: nn.Module = make()
+        start_from(cast("nn.Linear", model.head), probe.fitted(rows))
         return model
 
-    base = {"lowest": FIRST_LAYER}
-    arm = TrainedTags(material, start, tag_roster.search_of(quick), base, seed, keep=True)
-    outcome = arm(material.pool, 0, 0)
-    assert arm.kept is not None
+    if frozen:
+        outcome, model = probe(material.pool, 0, 0), start(material.pool, 0)
+    else:
+        base = {"lowest": FIRST_LAYER}
+        arm = TrainedTags(material, start, tag_roster.search_of(quick), base, seed, keep=True)
+        outcome = arm(material.pool, 0, 0)
+        assert arm.kept is not None
+        model = arm.kept
     expected = material.expected
-    found = Tuned(
-        arm.kept.cpu().eval(),
+    return Tuned(
+        model.cpu().eval(),
         material.classes,
         accuracy(outcome.validation, expected),
         macro_f1(outcome.validation, expected, len(material.classes)),
         len(expected),
         outcome.choices,
         run.folder / "finetune",
+        material.notes,
     )
-    _save(run, found, material)
-    return found
 
 
 def _on_top(encoder: Any, modality: Any, classes: list[str], seed: int) -> TextTagger:

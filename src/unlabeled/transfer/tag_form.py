@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,12 +56,15 @@ class Form(Protocol):
         """Leave out of training what has a part or a group in the test part, and say so."""
 
     def said(self, found: Any) -> list[str]:
-        """Say how labels were read."""
+        """Say how labels were read, and what is counted and scored."""
+
+    def left_out(self, found: Any) -> list[str]:
+        """Say what of the labels was left out, and what they cover."""
 
 
-def form_of(run: Run) -> Form:
-    """Return how labels of a run's kind of data are read."""
-    return Words(run) if strings(run.config.data.kind) else Moments(run)
+def form_of(run: Run, runs: Sequence[Run] = ()) -> Form:
+    """Return how labels of a run's kind of data are read; `runs` are judged together."""
+    return Words(run) if strings(run.config.data.kind) else Moments(run, runs)
 
 
 def asked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class Moments:
 
     Args:
         run: the run that is judged.
+        runs: all that are judged together, which get one split; empty: `run` alone.
     """
 
     fewest = 4
@@ -38,8 +40,8 @@ class Moments:
     most_validation, most_test, most_test_quick = 100, 300, 100
     keep = True
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, runs: Sequence[Run] = ()) -> None:
+        self.run, self.runs = run, runs or (run,)
         rows = kinds.rows(run.config.data.kind)
         self.task, self.item = (STEPS, "tokens of steps") if rows else (FRAMES, "frames")
         self.owner = "episode" if rows else "recording"
@@ -67,7 +69,7 @@ class Moments:
         if spans.form_of(path, label_column) is None:
             found = find(str(path), data.kind, data.column, data.window)
             return spans.from_column(found, label_column)
-        own = spans.own_folder(path, data.path)
+        own = spans.own_folder(path, data.path, label_column)
         if own is not None:
             found = find(str(own), data.kind, window=data.window)
             return spans.read(path, found, own, label_column)
@@ -86,17 +88,17 @@ class Moments:
         return found
 
     def held_out(self, found: Marked) -> NDArray[np.bool_] | None:
-        """Return which were wholly kept out of pre-training; None where that is not known."""
+        """Return which all runs wholly kept out of pre-training; None where that is not known."""
         if found.source.fingerprint != self.run.source().fingerprint:
             return None
-        held = set(held_out_indices(self.run).tolist())
+        held = set.intersection(*(set(held_out_indices(one).tolist()) for one in self.runs))
         return np.array([all(i in held for i, _ in one.parts) for one in found.wholes], dtype=bool)
 
     def seen(self, tested: Marked, seed: int) -> tuple[int, str]:
-        """Count test recordings or episodes of which something was pre-trained on."""
+        """Count test recordings or episodes of which any run was pre-trained on something."""
         if tested.source.fingerprint != self.run.source().fingerprint:
             return 0, ""
-        pool = set(pool_indices(self.run).tolist())
+        pool = set.union(*(set(pool_indices(one).tolist()) for one in self.runs))
         count = sum(any(i in pool for i, _ in one.parts) for one in tested.wholes)
         return count, (
             f"{count:,} of {len(tested):,} test {self.owner}s were pre-trained on (transductive: "
@@ -124,15 +126,18 @@ class Moments:
             if self.task == FRAMES
             else f"{clock.stack} steps, and has the label that most of them have"
         )
-        notes = [
+        return [
             f"Labels were read as those of {self.item}: a token of the encoder is {step}. Counts "
             f"are labelled {self.owner}s in all; splits, validation and intervals go by whole "
             f"{self.owner}s{', of one group together' if found.group is not None else ''}.",
-            *found.said,
+            *self.left_out(found),
         ]
-        if found.skipped:
-            notes.append(f"Left out: {len(found.skipped)} (first: {found.skipped[0]}).")
-        return notes
+
+    def left_out(self, found: Marked) -> list[str]:
+        """Say what the labels cover, and what cannot be read."""
+        if not found.skipped:
+            return list(found.said)
+        return [*found.said, f"Left out: {len(found.skipped)} (first: {found.skipped[0]})."]
 
 
 def holds(path: Path | None, kind: str, label_column: str | None = None) -> bool:

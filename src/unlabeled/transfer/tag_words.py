@@ -73,14 +73,19 @@ class Words:
             "sentences in all; the score is the share of words with the right tag, each read at "
             "its first token; macro F1 is kept beside it in the rows."
         ]
-        if found.skipped:
-            notes.append(f"{found.skipped:,} sentences without a word were left out.")
+        notes += self.left_out(found)
         if found.group is None:
             notes.append(
                 "No column of documents was found, so sentences of one text may lie on both sides "
                 "of the split; add a column document to keep them together."
             )
         return notes
+
+    def left_out(self, found: Tagged) -> list[str]:
+        """Say how many sentences have no word."""
+        if not found.skipped:
+            return []
+        return [f"{found.skipped:,} sentences without a word were left out."]
 
 
 def _squeezed(text: str) -> str:

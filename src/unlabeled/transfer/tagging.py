@@ -145,5 +145,5 @@ def for_training(
     return TagMaterial(
         rows, np.zeros(len(train), dtype=np.int64), np.arange(len(pool)),
         np.arange(len(pool), len(train)), rows_test, rows_test.labels, None, train.classes,
-        notes=[*form.said(found), *tag_split.unread(rows, rows)], task=form.task, keep=form.keep,
+        notes=[*form.left_out(found), *tag_split.unread(rows)], task=form.task, keep=form.keep,
     )  # fmt: skip
