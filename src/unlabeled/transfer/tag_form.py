@@ -46,6 +46,9 @@ class Form(Protocol):
     def rows(self, part: Any) -> TagRows:
         """Return it as an encoder takes it."""
 
+    def sizes(self, part: Any) -> NDArray[np.float64] | None:
+        """Return how many items each about has, where that may be very many."""
+
     def held_out(self, found: Any) -> NDArray[np.bool_] | None:
         """Return what pre-training kept out, where that is asked."""
 

@@ -87,6 +87,10 @@ class Moments:
             raise DataError(f"No labelled {self.owner} can be read{first}.")
         return found
 
+    def sizes(self, part: Marked) -> NDArray[np.float64]:
+        """Return how many tokens each recording or episode has."""
+        return part.lengths / self.clock.step
+
     def held_out(self, found: Marked) -> NDArray[np.bool_] | None:
         """Return which all runs wholly kept out of pre-training; None where that is not known."""
         if found.source.fingerprint != self.run.source().fingerprint:

@@ -50,6 +50,18 @@ def parts(
     return found.take(~mask), found.take(mask), f"a random quarter of the {unit}"
 
 
+def enough(form: Form, rest: Any) -> None:
+    """Refuse to learn from too little.
+
+    Raises:
+        UsageError: with what is needed.
+    """
+    if len(rest) < form.fewest:
+        raise UsageError(
+            f"{len(rest)} {many(form)} are left to learn from; at least {form.fewest} are needed."
+        )
+
+
 def checked(rest: Any, seed: int) -> NDArray[np.bool_]:
     """Return what may validate: what is named so, else a fifth, by whole documents or groups."""
     if rest.split is not None:
@@ -60,11 +72,28 @@ def checked(rest: Any, seed: int) -> NDArray[np.bool_]:
     return hold_out(y, splits.VALIDATION_SHARE, len(rest), seed + 3, rest.group)
 
 
-def some(rows: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    """Return at most `most` of some rows, drawn at random, in their order."""
-    if len(rows) <= most:
+MOST_ITEMS = 100_000
+"""Frames or tokens of steps that are tested, or validate, at most; whole recordings or episodes."""
+
+
+def some(
+    rows: NDArray[np.int64], most: int, seed: int, sizes: NDArray[np.float64] | None = None
+) -> NDArray[np.int64]:
+    """Return at most `most` of some rows, drawn at random, in their order.
+
+    Args:
+        rows: positions.
+        most: how many.
+        seed: of the choice.
+        sizes: (N,) how many items each has, by its position; all have at most `MOST_ITEMS`.
+    """
+    few = sizes is None or sizes[rows].sum() <= MOST_ITEMS
+    if len(rows) <= most and few:
         return rows
-    return np.sort(rng.generator(rng.mix(seed, 7, most)).permutation(rows)[:most])
+    drawn = rng.generator(rng.mix(seed, 7, most)).permutation(rows)[:most]
+    if sizes is not None:
+        drawn = drawn[: max(1, int((sizes[drawn].cumsum() <= MOST_ITEMS).sum()))]
+    return np.sort(drawn)
 
 
 def owners(part: Any, rows: TagRows) -> NDArray[np.str_]:

@@ -45,6 +45,9 @@ class Words:
         """Return sentences as an encoder takes them."""
         return WordInputs(part, self.run.modality(), document_length(self.run))
 
+    def sizes(self, part: Tagged) -> None:
+        """Return nothing: sentences are short."""
+
     def held_out(self, found: Tagged) -> None:
         """Return nothing: which sentences pre-training kept out is not asked."""
 

@@ -89,17 +89,15 @@ def prepare(
     rest, tested, how = tag_split.parts(form, found, test, label_column, seed)
     rest, tested = tags.same_classes(rest, tested)
     rest, left_out = form.apart(rest, tested)
-    if len(rest) < form.fewest:
-        raise UsageError(
-            f"{len(rest)} {tag_split.many(form)} are left to learn from; at least {form.fewest} "
-            "are needed."
-        )
+    tag_split.enough(form, rest)
     mask = tag_split.checked(rest, seed)
     labelled = rest.take(np.flatnonzero(~mask))
     none = np.zeros(len(labelled), dtype=np.int64)
     pool = label_curve.drawn(none, most, draws, seed)
-    checked = tag_split.some(np.flatnonzero(mask), form.most_validation, seed)
-    tested = tested.take(tag_split.some(np.arange(len(tested)), most_test, seed))
+    checked = tag_split.some(np.flatnonzero(mask), form.most_validation, seed, form.sizes(rest))
+    tested = tested.take(
+        tag_split.some(np.arange(len(tested)), most_test, seed, form.sizes(tested))
+    )
     train = rest.take(np.concatenate([np.flatnonzero(~mask)[pool], checked]))
     rows, rows_test = form.rows(train), form.rows(tested)
     seen, told = form.seen(tested, seed)
@@ -134,7 +132,7 @@ def for_training(
         raise UsageError(
             f"{len(found)} {tag_split.many(form)} are too few: some must check the others."
         )
-    checked = tag_split.some(np.flatnonzero(mask), form.most_validation, seed)
+    checked = tag_split.some(np.flatnonzero(mask), form.most_validation, seed, form.sizes(found))
     pool = np.setdiff1d(np.arange(len(found)), np.flatnonzero(mask))
     # A test part there must be; of moments it is the validation part, by which they are scored.
     train, none = (
