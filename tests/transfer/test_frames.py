@@ -25,7 +25,7 @@ from unlabeled.errors import UsageError
 from unlabeled.modalities.audio import Audio
 from unlabeled.modalities.series import Series
 from unlabeled.runs import Run
-from unlabeled.transfer import tag_form, tag_roster, tagging
+from unlabeled.transfer import tag_form, tag_roster, tag_split, tagging
 from unlabeled.transfer.frame_baselines import Around, _windows
 from unlabeled.transfer.frame_clock import Clock, clock_of
 from unlabeled.transfer.frame_rows import FrameRows
@@ -265,7 +265,9 @@ def test_frames_of_sound_from_the_command_line(sounds, capsys, short):
     # every frame of a recording comes and goes with the others of it
     assert "intervals go by whole recordings" in " ".join(found["notes"])
     assert main(["finetune", run, "--labels", labels, "--frozen"]) == 0
-    assert "high, low, other" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "high, low, other" in out
+    assert "Note: Labels cover" in out
     assert main(["predict", run, str(sounds / "sounds"), "--out", str(sounds / "out.csv")]) == 0
     rows = predicted(sounds / "out.csv")
     assert len(rows) == 16
@@ -295,6 +297,15 @@ def test_steps_of_logs_from_the_command_line(logs, capsys, short):
     rows = predicted(logs / "out.csv")
     assert [parts[-1]["end"] for parts in rows.values()] == ["64"] * 16
     assert {int(part["start"]) % 2 for parts in rows.values() for part in parts} == {0}
+
+
+def test_many_frames_are_tested_by_whole_recordings_up_to_a_limit():
+    sizes = np.array([60_000.0, 30_000, 30_000, 30_000, 5_000])
+    kept = tag_split.some(np.arange(5), 300, 0, sizes)
+    assert 0 < sizes[kept].sum() <= tag_split.MOST_ITEMS
+    assert len(kept) >= 2
+    assert tag_split.some(np.arange(5), 300, 0).tolist() == [0, 1, 2, 3, 4]
+    assert len(tag_split.some(np.arange(2), 300, 0, np.array([2e5, 3e5]))) == 1
 
 
 def test_a_recording_that_is_tested_is_not_learned_from(sounds, tmp_path):

@@ -72,7 +72,7 @@ def _of_trained(study: Study, name: str, reading: Trained) -> float | None:
     steps, searched = 0.0, set()
     for count, draw in study.missing(name):
         labels = study.num_labels(count, draw)
-        once = min(reading.search.longest(labels).steps, reading.steps(count, labels))
+        once = min(reading.longest(labels).steps, reading.steps(count, labels))
         steps += once if count in searched else reading.steps(count, labels)
         searched.add(count)
     return steps * pace

@@ -283,7 +283,7 @@ class Trained:
         """Take over what an earlier, interrupted study chose for `count` labels a class."""
         view = self.search.views[int(choices["view"]) % len(self.search.views)]
         recipe = replace(
-            self.search.longest(num_labels),
+            self.longest(num_labels),
             rate=float(choices["rate"]),
             view=view,
             way=str(choices.get("way", "all")),
@@ -296,7 +296,7 @@ class Trained:
         """Return about how many steps a row will take."""
         if count in self._chosen:
             return self._chosen[count][1]
-        return self.search.cost * self.search.longest(num_labels).steps
+        return self.search.cost * self.longest(num_labels).steps
 
     def __call__(self, rows: NDArray[np.int64], count: int, draw: int) -> Outcome:
         """Train on the labelled samples of a draw."""
@@ -314,12 +314,16 @@ class Trained:
         self.kept = made[place].model
         return made[place].outcome
 
+    def longest(self, num_labels: int) -> Recipe:
+        """Return the longest run for so many labels."""
+        return self.search.longest(num_labels)
+
     def _stops(self, recipe: Recipe) -> list[int]:
         return [max(1, round(share * recipe.steps)) for share in self.search.lengths]
 
     def _short(self, model: nn.Module, rows: NDArray[np.int64], draw: int) -> Recipe:
         """Choose the rate, then which weights are moved, by short runs."""
-        best = replace(self.search.longest(len(rows)), **self.base)
+        best = replace(self.longest(len(rows)), **self.base)
         if not self.search.tried:
             return best
         gained: dict[Recipe, float] = {}

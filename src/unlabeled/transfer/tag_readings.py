@@ -183,6 +183,11 @@ class TrainedTags(Trained):
         super().__init__(readable, start, search, base, seed, keep)
         self.tagged, self._tags = known, known.train.tags()
 
+    def longest(self, num_labels: int) -> Recipe:
+        """Count windows where a recording fills several: a pass is over all of them."""
+        each = len(self.tagged.train) / max(1, len(self.tagged.y)) if self.tagged.keep else 1.0
+        return self.search.longest(max(1, round(each * num_labels)))
+
     def _train(
         self,
         model: nn.Module,
