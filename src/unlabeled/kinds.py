@@ -87,7 +87,7 @@ KINDS: Mapping[str, Kind] = {
         choices="unlabeled.choices.image:choose",
         look="unlabeled.look:images",
         inspection="unlabeled.data.inspect:Images",
-        baselines="unlabeled.transfer.baselines:for_images",
+        baselines="unlabeled.transfer.image_baselines:for_images",
         samples="unlabeled.report.image_samples:ImageSamples",
         sketch="unlabeled.data.sketch:Images",
     ),

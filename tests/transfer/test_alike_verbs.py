@@ -19,8 +19,8 @@ from unlabeled.report.folder import read_all
 from unlabeled.report.page import run_page
 from unlabeled.runs import Run
 from unlabeled.transfer import item_pairs, pair_study, retrieval_study
+from unlabeled.transfer.part import Part
 from unlabeled.transfer.schema import PairsModel, RetrievalModel
-from unlabeled.transfer.splits import Part
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from unlabeled.data.labels import read_labelled
 from unlabeled.errors import UsageError
 from unlabeled.transfer import leaks, splits
 from unlabeled.transfer.material import Material
+from unlabeled.transfer.part import Part
 from unlabeled.transfer.readings import Frozen
 
 
@@ -76,7 +77,7 @@ def test_copies_stay_on_one_side_of_a_split_that_is_made_here(tmp_path):
 
 def test_copies_and_given_groups_are_joined(tmp_path):
     run, rows = copied_run(tmp_path / "r", 60)
-    part = splits.Part(*read_labelled(table(tmp_path / "a.csv", rows), run.source()))
+    part = Part(*read_labelled(table(tmp_path / "a.csv", rows), run.source()))
     groups = np.array(["" if i < 2 else f"g{i % 30 // 10}" for i in range(60)])
     part = dataclasses.replace(part, labels=dataclasses.replace(part.labels, group=groups))
     joined, copies = leaks.together(leaks.look(part))

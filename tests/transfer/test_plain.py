@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from tests.transfer.given import known_of
-from unlabeled.transfer import baselines, patch_codes, probe, targets
+from unlabeled.transfer import baselines, image_baselines, patch_codes, probe, targets
 from unlabeled.transfer.baselines import Plain
 from unlabeled.transfer.boosted import Boosted
 from unlabeled.transfer.readings import Frozen
@@ -47,7 +47,7 @@ def test_patches_see_what_pixels_do_not(name):
     found = made[name]()
     assert found.train.shape == (60, 4 * 32)
     assert score(found) > 0.95
-    assert score(baselines.principal(baselines.pixels, train, test, train)) < 0.75
+    assert score(baselines.principal(image_baselines.pixels, train, test, train)) < 0.75
 
 
 def test_answers_are_those_of_the_definitions():

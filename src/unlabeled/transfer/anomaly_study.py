@@ -19,7 +19,7 @@ from unlabeled.errors import DataError, UsageError
 from unlabeled.journal import write_json
 from unlabeled.transfer import anomaly, leaks, likeness, rivals, trained_on
 from unlabeled.transfer.features import Inputs, said_bad
-from unlabeled.transfer.splits import Part
+from unlabeled.transfer.part import Part
 from unlabeled.transfer.stats import item_weights
 
 if TYPE_CHECKING:

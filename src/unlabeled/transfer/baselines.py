@@ -6,24 +6,19 @@ All are fitted on unlabelled samples only, those that pre-training saw.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from unlabeled.transfer.features import Inputs
 from unlabeled.transfer.probe import DEFAULT_PENALTY, folds
 
 COMPONENTS = 128
-_EDGE = 32
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
-_BLOCK = 2048
 _RAWS = 512
 
 
@@ -42,17 +37,6 @@ class Plain:
     whiten: bool = False
 
 
-def for_images(train: Inputs, test: Inputs, pool: Inputs) -> dict[str, Callable[[], Plain]]:
-    """Return the baselines of images: PCA of pixels, histograms, codes of patches."""
-    from unlabeled.transfer import patch_codes
-
-    return {
-        "pca": lambda: principal(pixels, train, test, pool),
-        "histogram": lambda: _histogram(train, test),
-        **patch_codes.for_images(train, test, pool),
-    }
-
-
 def for_text(train: Inputs, test: Inputs, pool: Sequence[str]) -> dict[str, Callable[[], Plain]]:
     """Return the baselines of text: TF-IDF of words and pairs of words, and LSA of it."""
 
@@ -61,18 +45,6 @@ def for_text(train: Inputs, test: Inputs, pool: Sequence[str]) -> dict[str, Call
         return _tfidf(train.texts, test.texts, pool)
 
     return {"tfidf": lambda: Plain(*weights()[:2]), "lsa": lambda: _lsa(*weights())}
-
-
-def small_images(inputs: Inputs) -> Iterator[Tensor]:
-    """Yield whole images in blocks, at most 32 a side, (N, C, H, W) in [0, 1]."""
-    for start in range(0, len(inputs), _BLOCK):
-        cuts = inputs.cuts[start : start + _BLOCK]
-        x = cuts.float() / (255 if cuts.dtype == torch.uint8 else 1)
-        if x.ndim == 4 and x.shape[-1] <= 4 < x.shape[1]:
-            x = x.permute(0, 3, 1, 2)
-        if x.ndim == 4 and max(x.shape[-2:]) > _EDGE:
-            x = functional.adaptive_avg_pool2d(x, (_EDGE, _EDGE))
-        yield x
 
 
 def described(inputs: Inputs) -> dict[str, NDArray[np.float32]]:
@@ -100,11 +72,6 @@ def of_modality(
     return {name: partial(plain, name) for name in names}
 
 
-def pixels(inputs: Inputs) -> NDArray[np.float32]:
-    """Return the pixels of whole images, at most 32 a side, (N, C*H*W) in [0, 1]."""
-    return np.concatenate([x.flatten(1).numpy() for x in small_images(inputs)])
-
-
 def principal(
     flat: Callable[[Inputs], NDArray[np.float32]], train: Inputs, test: Inputs, pool: Inputs
 ) -> Plain:
@@ -118,21 +85,6 @@ def principal(
         fitted.transform(flat(train)).astype(np.float32),
         fitted.transform(flat(test)).astype(np.float32),
     )
-
-
-def _histogram(train: Inputs, test: Inputs) -> Plain:
-    """Join what the modality offers, apart from pixels, which PCA has."""
-
-    def describe(inputs: Inputs) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(inputs), _BLOCK):
-            raws = inputs.raws(range(start, min(start + _BLOCK, len(inputs))))
-            found = inputs.modality.plain_features(raws)
-            kept = [found[name] for name in sorted(found) if not name.startswith(("pixel", "pca"))]
-            parts.append(np.concatenate(kept, axis=1))
-        return np.concatenate(parts).astype(np.float32)
-
-    return Plain(describe(train), describe(test), whiten=True)
 
 
 def _tfidf(train: Sequence[str], test: Sequence[str], pool: Sequence[str]) -> tuple[Any, Any, Any]:

@@ -18,7 +18,7 @@ from unlabeled.errors import DataError
 from unlabeled.transfer import leaks, wrong_labels
 from unlabeled.transfer.features import Reader, said_bad, see
 from unlabeled.transfer.nearest_others import nearest_apart, whitened
-from unlabeled.transfer.splits import Part
+from unlabeled.transfer.part import Part
 from unlabeled.transfer.wrong_labels import FOLDS, WrongLabels
 
 NEIGHBOURS = 10

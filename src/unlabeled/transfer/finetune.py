@@ -19,6 +19,7 @@ from unlabeled.transfer import aims, kept, leaks, metrics, parted, splits, targe
 from unlabeled.transfer.features import Inputs, said_bad
 from unlabeled.transfer.kept import CLASSES, load
 from unlabeled.transfer.material import Material
+from unlabeled.transfer.part import Part
 from unlabeled.transfer.readings import Frozen, Outcome, Trained, validated
 from unlabeled.transfer.training import Classifier
 
@@ -259,7 +260,7 @@ def material_of(
         DataError: none of the samples can be read.
     """
     data = run.config.data
-    part = splits.Part(*_read(run, labels, label_column, task))
+    part = Part(*_read(run, labels, label_column, task))
     inputs = Inputs(
         part.source, part.labels.indices, run.modality(), trained_on.document_length(run)
     )

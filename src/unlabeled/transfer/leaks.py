@@ -14,10 +14,10 @@ from unlabeled.data.sketch import across
 from unlabeled.data.sketchbook import Sketchbook, among
 from unlabeled.errors import UsageError
 from unlabeled.transfer import trained_on
+from unlabeled.transfer.part import Part
 
 if TYPE_CHECKING:
     from unlabeled.runs import Run
-    from unlabeled.transfer.splits import Part
 
 MOST_LABELLED, MOST_POOL = 60_000, 20_000
 """Labelled samples, and samples of the pool, that are looked at for near-duplicates."""

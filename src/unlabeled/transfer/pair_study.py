@@ -29,8 +29,8 @@ from unlabeled.transfer.detection import auroc
 from unlabeled.transfer.features import Inputs, said_bad
 from unlabeled.transfer.item_pairs import ItemPairs
 from unlabeled.transfer.likeness import OURS
+from unlabeled.transfer.part import Part
 from unlabeled.transfer.schema import PairsModel
-from unlabeled.transfer.splits import Part
 from unlabeled.transfer.stats import item_weights
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ activation, max(0, mean distance - distance), or random directions with both sig
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,13 +21,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from unlabeled import rng
-from unlabeled.transfer.baselines import Plain, small_images
+from unlabeled.transfer.baselines import Plain
 from unlabeled.transfer.features import Inputs
 
 PATCH, WORDS = 6, 256
 _SEEN = 40_000
 _CONTRAST, _RIDGE = 10 / 255**2, 0.1
 _BLOCK = 64
+_IMAGES, _SMALL = 2048, 32
+"""Images in a block of small ones, and their edge at most."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,18 @@ def rectified(patches: Tensor, directions: Tensor) -> Tensor:
 def quarters(answers: Tensor) -> Tensor:
     """Average over the four quarters of the image, (N, H', W', K) -> (N, 4 K)."""
     return functional.adaptive_avg_pool2d(answers.permute(0, 3, 1, 2), 2).flatten(1)
+
+
+def small_images(inputs: Inputs) -> Iterator[Tensor]:
+    """Yield whole images in blocks, at most 32 a side, (N, C, H, W) in [0, 1]."""
+    for start in range(0, len(inputs), _IMAGES):
+        cuts = inputs.cuts[start : start + _IMAGES]
+        x = cuts.float() / (255 if cuts.dtype == torch.uint8 else 1)
+        if x.ndim == 4 and x.shape[-1] <= 4 < x.shape[1]:
+            x = x.permute(0, 3, 1, 2)
+        if x.ndim == 4 and max(x.shape[-2:]) > _SMALL:
+            x = functional.adaptive_avg_pool2d(x, (_SMALL, _SMALL))
+        yield x
 
 
 def for_images(

@@ -24,8 +24,8 @@ from unlabeled.journal import write_json
 from unlabeled.transfer import leaks, likeness, ranking, rivals, trained_on
 from unlabeled.transfer.features import Inputs, said_bad
 from unlabeled.transfer.likeness import OURS
+from unlabeled.transfer.part import Part
 from unlabeled.transfer.schema import RetrievalModel
-from unlabeled.transfer.splits import Part
 from unlabeled.transfer.stats import item_weights
 
 if TYPE_CHECKING:

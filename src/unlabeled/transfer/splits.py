@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlabeled import rng
-from unlabeled.data.find import Source
 from unlabeled.data.label_columns import read_for_task
 from unlabeled.data.labels import Labels
-from unlabeled.data.sketch import Sketches
 from unlabeled.data.sketchbook import LOOKS, Sketchbook
 from unlabeled.errors import DataError, UsageError
 from unlabeled.modalities.base import Modality
@@ -22,6 +19,7 @@ from unlabeled.transfer import leaks
 from unlabeled.transfer.features import Inputs, said_bad
 from unlabeled.transfer.label_curve import Whole, drawn, hold_out
 from unlabeled.transfer.material import Material
+from unlabeled.transfer.part import Part
 from unlabeled.transfer.trained_on import (
     document_length,
     held_out_indices,
@@ -54,36 +52,6 @@ beside them, so that further draws or label counts change no row that is there."
 QUARTER = "a random quarter of each class"
 HELD_OUT = "samples held out of pre-training"
 _VALIDATION = frozenset({"val", "valid", "validation", "dev"})
-
-
-@dataclass(frozen=True)
-class Part:
-    """Labelled samples of one source.
-
-    Args:
-        source: where they come from.
-        labels: their labels.
-        looks: what they look like, where near-duplicates are looked for.
-    """
-
-    source: Source
-    labels: Labels
-    looks: Sketches | None = None
-
-    def take(self, rows: NDArray[Any]) -> Part:
-        """Return the part at `rows` (positions or a mask)."""
-        looks = None if self.looks is None else self.looks.take(rows)
-        return Part(self.source, self.labels.take(rows), looks)
-
-    def fewer(self, most: int, seed: int) -> Part:
-        """Return at most so many samples, of all classes alike."""
-        if len(self) <= most:
-            return self
-        return self.take(hold_out(self.labels.y, 1.0, most, seed))
-
-    def __len__(self) -> int:
-        """Return how many samples there are."""
-        return len(self.labels)
 
 
 def prepare(

@@ -21,9 +21,10 @@ from unlabeled.transfer import headed, transcripts
 from unlabeled.transfer.features import Inputs, best_precision
 from unlabeled.transfer.hidden import real_tokens
 from unlabeled.transfer.label_curve import hold_out
+from unlabeled.transfer.part import Part
 from unlabeled.transfer.readings import Search
 from unlabeled.transfer.roster import FIRST_LAYER
-from unlabeled.transfer.splits import VALIDATION_SHARE, Part
+from unlabeled.transfer.splits import VALIDATION_SHARE
 from unlabeled.transfer.training import Classifier, Recipe, train
 from unlabeled.transfer.transcripts import Alphabet
 from unlabeled.types import PLAIN
