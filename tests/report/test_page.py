@@ -185,9 +185,9 @@ def test_the_runs_of_these_tests_have_the_form_of_real_ones(run: Path) -> None:
 
 def test_mistakes_are_shown_where_the_results_hold_them(run: Path) -> None:
     path = run / "evaluate" / "results.json"
-    mistake = {"name": "a/7.png", "truth": "cat", "guess": "dog", "confidence": 0.987}
+    mistake = {"name": "a/7.png", "truth": "cat", "guess": "dog", "share": 0.8, "sure": 0.97}
     path.write_text(json.dumps({**json.loads(path.read_text()), "mistakes": [mistake]}))
-    assert "a/7.png cat dog 0.987" in page_of(run).text
+    assert "a/7.png cat dog 80 % 97 %" in page_of(run).text
 
 
 def test_calibration_is_drawn_beside_what_holds_exactly(run: Path) -> None:

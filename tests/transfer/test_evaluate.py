@@ -62,6 +62,9 @@ def test_results_have_their_form(whole):
     }
     assert made == {(n, c, d) for n in names for c in (1, 5, 20) for d in range(3)}
     assert np.sum(results["confusion"]["matrix"]) == results["split"]["test"] == 90
+    order = [(-one["share"], -one["sure"]) for one in results["mistakes"]]
+    assert order == sorted(order)
+    assert order
     sure = results["calibration"]
     hits = [r.accuracy for r in checked.rows
             if (r.reading, r.labels_per_class) == (checked.ours, 20)]  # fmt: skip

@@ -42,6 +42,7 @@ def _mistake(tree: Mapping[str, Any]) -> dict[str, str]:
         "truth": first("truth", "label", "true"),
         "guess": first("guess", "predicted", "prediction"),
         "confidence": first("confidence", "score") if share is None else percent(share, 0),
+        "sure": percent(tree.get("sure"), 0),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unlabeled.transfer import calibration, schema, seeds, verdict
 from unlabeled.transfer.arms import OURS
@@ -131,7 +132,7 @@ def _calibration(study: Study, reading: str | None) -> dict[str, Any] | None:
 
 
 def _mistakes(study: Study, reading: str | None) -> list[dict[str, Any]]:
-    """Return the test samples that most draws get wrong, with the most labels."""
+    """Return the test samples that most draws get wrong, with the most labels, surest first."""
     keys, material = _most_labels(study, reading), study.material
     if not keys:
         return []
@@ -139,13 +140,25 @@ def _mistakes(study: Study, reading: str | None) -> list[dict[str, Any]]:
     votes = np.stack([(said == k).sum(axis=0) for k in range(len(material.classes))])  # (K, M)
     taken, share = votes.argmax(axis=0), votes.max(axis=0) / len(said)
     wrong = np.flatnonzero((taken != material.y_test) & (share > 0.5))
-    surest = wrong[np.argsort(-share[wrong], kind="stable")][:MISTAKES]
+    sure = _sure_of(study, keys, said == taken)
+    surest = wrong[np.lexsort((-sure[wrong], -share[wrong]))][:MISTAKES]
     return [
         {
             "name": material.test.source.name(int(material.test.indices[i])),
             "truth": material.classes[material.y_test[i]],
             "guess": material.classes[taken[i]],
             "share": round(float(share[i]), 4),
+            "sure": round(float(sure[i]), 4) if sure[i] > 0 else None,
         }
         for i in surest.tolist()
     ]
+
+
+def _sure_of(study: Study, keys: Sequence[Key], agrees: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Return the mean probability in the draws that agree, (n, M) -> (M,); 0 where not kept."""
+    found = [study.store.sure(key) for key in keys]
+    there = [part for part in found if part is not None]
+    if len(there) < len(keys):
+        return np.zeros(agrees.shape[1])
+    mean: NDArray[np.floating] = (np.stack(there) * agrees).sum(0) / np.maximum(agrees.sum(0), 1)
+    return mean

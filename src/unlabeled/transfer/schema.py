@@ -118,6 +118,9 @@ class MistakeModel(_Strict):
     truth: str = Field(description="its class")
     guess: str = Field(description="what most draws say")
     share: float = Field(gt=0, le=1, description="of the draws that say so")
+    sure: float | None = Field(
+        None, ge=0, le=1, description="mean probability in these; null: not kept, or none"
+    )
 
 
 class MomentModel(_Strict):
