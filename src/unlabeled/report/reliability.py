@@ -66,8 +66,8 @@ def _said(tree: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     on_average = "as sure as right on average" if abs(gap) < _CLOSE else f"{side} on average"
     name, labels = arms.name_of(str(tree.get("reading") or "")), tree.get("labels_per_class")
     return (
-        f"{name[:1].upper()}{name[1:]} with {number(labels)} {unit}: expected calibration error {number(error)} in 15 "
-        f"bins, mean of {draws} draw{'' if draws == '1' else 's'}; probabilities that hold exactly "
+        f"{name[:1].upper()}{name[1:]} with {number(labels)} {unit}: expected calibration error "
+        f"{number(error)} in 15 bins, mean of {draws} draw{'' if draws == '1' else 's'}; probabilities that hold exactly "
         f"would show {number(floor)} "
         f"on as many test samples. It is {on_average}: probability "
         f"{percent(sure)}, accuracy {percent(right)}."

@@ -116,7 +116,8 @@ def _most_labels(study: Study, reading: str | None) -> list[Key]:
     ]
     if study.material.task != "single":
         return []
-    return sorted(key for key in keys if key[1] == max(count for _, count, _ in keys))
+    most = max((count for _, count, _ in keys), default=0)
+    return sorted(key for key in keys if key[1] == most)
 
 
 def _calibration(study: Study, reading: str | None) -> dict[str, Any] | None:
