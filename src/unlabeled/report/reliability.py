@@ -67,9 +67,9 @@ def _said(tree: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     name, labels = arms.name_of(str(tree.get("reading") or "")), tree.get("labels_per_class")
     return (
         f"{name[:1].upper()}{name[1:]} with {number(labels)} {unit}: expected calibration error "
-        f"{number(error)} in 15 bins, mean of {draws} draw{'' if draws == '1' else 's'}; probabilities that hold exactly "
-        f"would show {number(floor)} "
-        f"on as many test samples. It is {on_average}: probability "
+        f"{number(error)} in 15 bins, mean of {draws} draw{'' if draws == '1' else 's'}; "
+        f"probabilities that hold exactly would show {number(floor)} on as many test samples. "
+        f"It is {on_average}: probability "
         f"{percent(sure)}, accuracy {percent(right)}."
     )
 
