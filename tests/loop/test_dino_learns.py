@@ -32,7 +32,7 @@ def _accuracy(run: Run, network: object, classes: np.ndarray) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_short_runs_raise_no_alarm_and_beat_the_untrained_network(
     seed: int, tmp_path: Path
 ) -> None:
