@@ -28,7 +28,11 @@ OPTIONS = {
 
 @pytest.mark.parametrize(
     ("kind", "option"),
-    [(kind, name) for kind, (_, _, reads) in KINDS.items() for name in OPTIONS.keys() - reads],
+    [
+        (kind, name)
+        for kind, (_, _, reads) in KINDS.items()
+        for name in sorted(OPTIONS.keys() - reads)
+    ],
 )
 def test_options_of_other_networks_are_refused(kind: str, option: str) -> None:
     name, modality, _ = KINDS[kind]
