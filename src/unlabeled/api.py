@@ -147,7 +147,7 @@ class Evaluation:
 
         console = Console(width=100, no_color=True, force_terminal=False)
         with console.capture() as captured:
-            console.print(table.table(self.results))
+            console.print(table.table(self.results, console.width))
         return "\n".join([captured.get().rstrip(), *table.lines(self.results)])
 
 

@@ -327,7 +327,7 @@ def _show(console: Console, results: Mapping[str, Any]) -> None:
         f"validation {split['validation']:,}; test {split['test']:,} ({split['how']})",
         highlight=False,
     )
-    console.print(table.table(results))
+    console.print(table.table(results, console.width))
     for line in table.lines(results):
         console.print(line, highlight=False)
     for note in results["notes"]:

@@ -11,7 +11,10 @@ from unlabeled.transfer.arms import name_of
 from unlabeled.transfer.units import unit_of
 
 
-def cell(part: Mapping[str, Any] | None) -> str:
+_CELL = len(".623 ±.025")
+
+
+def cell(part: Mapping[str, Any] | None, between: str = " ") -> str:
     """Write a mean with the half-width of its interval.
 
     >>> cell({"mean": 0.6234, "low": 0.6, "high": 0.65, "n": 5}), cell(None)
@@ -22,24 +25,32 @@ def cell(part: Mapping[str, Any] | None) -> str:
     mean = _short(part["mean"])
     if part["low"] is None or part["high"] is None:
         return mean
-    return f"{mean} ±{_short((part['high'] - part['low']) / 2)}"
+    return f"{mean}{between}±{_short((part['high'] - part['low']) / 2)}"
 
 
 def _short(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
 
 
-def table(results: Mapping[str, Any]) -> Table:
-    """Return the table of `results`, as results.json holds them."""
+def table(results: Mapping[str, Any], width: int = 100) -> Table:
+    """Return the table of `results`, as results.json holds them.
+
+    Where it is wider than `width`, every half-width stands below its mean, rather than here and
+    there as columns happen to break.
+    """
     shown = Table(title=None, box=None, pad_edge=False)
-    shown.add_column(unit_of(results.get("task")).axis)
+    axis = unit_of(results.get("task")).axis
+    shown.add_column(axis)
     counts = sorted({row["labels_per_class"] for row in results["summary"]})
     for count in counts:
-        shown.add_column(str(count), justify="right")
+        shown.add_column(str(count), justify="right", no_wrap=True)
     parts = {(row["reading"], row["labels_per_class"]): row for row in results["summary"]}
-    for reading in dict.fromkeys(row["reading"] for row in results["summary"]):
-        name = name_of(reading)
-        shown.add_row(name, *(cell(parts.get((reading, count))) for count in counts))
+    readings = dict.fromkeys(row["reading"] for row in results["summary"])
+    first = max([len(axis), *(len(name_of(reading)) for reading in readings)])
+    between = " " if first + len(counts) * (_CELL + 2) <= width else "\n"
+    for reading in readings:
+        values = (cell(parts.get((reading, count)), between) for count in counts)
+        shown.add_row(name_of(reading), *values)
     return shown
 
 
