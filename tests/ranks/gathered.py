@@ -109,6 +109,9 @@ class _Product(torch.nn.Module):
         """Return features."""
         return x @ self.weight
 
+    def open_branches(self) -> None:
+        """Do nothing: there are no branches."""
+
 
 def swav(weight: Tensor, views: Tensor) -> Tensor:
     """Guess assignments that are shared out over all ranks and their queue."""
