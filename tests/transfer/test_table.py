@@ -1,4 +1,4 @@
-"""The console's table of a study: one line a reading where there is room, else two, never ragged."""
+"""The console's table of a study: one line a reading, or two where it is narrow."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from rich.table import Table
 from unlabeled.transfer.arms import name_of
 from unlabeled.transfer.units import unit_of
 
-
 _CELL = len(".623 ±.025")
 
 
